@@ -1,0 +1,1 @@
+"""The drivers: asyncio around the pure parts. They move bytes and time, and decide nothing."""

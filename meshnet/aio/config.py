@@ -1,0 +1,97 @@
+"""What a `Mesh` is told: values only, checked when made, with one line per mistake."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from meshnet.errors import ConfigError
+from meshnet.gossip.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES
+from meshnet.ids import Endpoint, split_host_port
+from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
+from meshnet.wire.ciphers import CipherId
+from meshnet.wire.identity import PSK_BYTES
+
+DEFAULT_PORT = 6783
+MAX_NETWORK_BYTES = 64
+
+
+@define(frozen=True, kw_only=True)
+class MeshConfig:
+    """One peer's settings. Raises ConfigError, with one line that says what to change.
+
+    ``listen``: ``HOST:PORT`` for TCP and UDP, port 0 for any; ``None`` is ``[::]:6783``, or
+    ``0.0.0.0:6783`` where IPv6 is off. ``advertise``: addresses others shall dial; by default the
+    one listened on, if it is a specific one. ``password`` and ``psk`` (32 bytes) exclude each
+    other; without either the network is open: sealed, but anyone may join. ``mtu`` is the
+    overlay's, in bytes, the same on every peer. ``ciphers``: in order of preference; by default
+    measured.
+    """
+
+    nickname: str = ""
+    network: str = "meshnet"
+    listen: str | None = None
+    advertise: tuple[str, ...] = field(default=(), converter=tuple)
+    peers: tuple[str, ...] = field(default=(), converter=tuple)
+    password: str | None = field(default=None, repr=False)
+    psk: bytes | None = field(default=None, repr=False)
+    mtu: int = DEFAULT_OVERLAY_MTU
+    discovery: bool = True
+    ciphers: tuple[CipherId, ...] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.nickname.encode()) > MAX_NICKNAME_BYTES or not self.nickname.isprintable():
+            raise ConfigError(
+                f"nickname {self.nickname!r}: use at most {MAX_NICKNAME_BYTES} printable bytes"
+            )
+        if not self.network or len(self.network.encode()) > MAX_NETWORK_BYTES:
+            raise ConfigError(f"network {self.network!r}: use 1 to {MAX_NETWORK_BYTES} bytes")
+        if self.password is not None and self.psk is not None:
+            raise ConfigError("give a password or a psk, not both")
+        if self.password == "":
+            raise ConfigError("the password is empty; leave it out for an open network")
+        if self.psk is not None and len(self.psk) != PSK_BYTES:
+            raise ConfigError(f"a psk has {PSK_BYTES} bytes, this one has {len(self.psk)}")
+        if not MIN_OVERLAY_MTU <= self.mtu <= MAX_OVERLAY_MTU:
+            raise ConfigError(f"mtu {self.mtu}: use {MIN_OVERLAY_MTU} to {MAX_OVERLAY_MTU}")
+        if self.ciphers is not None and not self.ciphers:
+            raise ConfigError("the list of ciphers is empty")
+        if len(self.advertise) > MAX_ENDPOINTS:
+            raise ConfigError(f"at most {MAX_ENDPOINTS} addresses can be advertised")
+        self.listen_address()
+        for peer in self.peers:
+            parse_peer(peer)
+        for address in self.advertise:
+            parse_advertise(address, DEFAULT_PORT)
+
+    @property
+    def is_open(self) -> bool:
+        """True when anyone who can reach us may join."""
+        return self.password is None and self.psk is None
+
+    def listen_address(self) -> tuple[str, int] | None:
+        """(host, port), or None for the default."""
+        if self.listen is None:
+            return None
+        try:
+            return split_host_port(self.listen, DEFAULT_PORT)
+        except ValueError as error:
+            raise ConfigError(f"listen address {error}") from None
+
+
+def parse_peer(text: str) -> tuple[str, int]:
+    """(host, port) of an address to dial. Raises ConfigError."""
+    try:
+        host, port = split_host_port(text, DEFAULT_PORT)
+    except ValueError as error:
+        raise ConfigError(f"peer {error}") from None
+    if not host or port == 0:
+        raise ConfigError(f"peer {text!r}: write HOST or HOST:PORT")
+    return host, port
+
+
+def parse_advertise(text: str, default_port: int) -> Endpoint:
+    """An address others shall dial. Raises ConfigError."""
+    try:
+        return Endpoint.of(*split_host_port(text, default_port))
+    except ValueError as error:
+        raise ConfigError(f"advertised address {text!r}: {error}; write IP or IP:PORT") from None

@@ -1,0 +1,232 @@
+"""The one loop between an `Engine` and the world: sockets, the frame port, and time.
+
+Each callback is the engine's contract in small: one input, then `_drain`. The two data-path
+callbacks take bursts, so the loop's overhead is paid once per burst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+
+from meshnet.aio.sockets import UdpSocket
+from meshnet.engine import Dial, Engine
+from meshnet.errors import DropReason
+from meshnet.events import Event
+from meshnet.ids import Endpoint
+from meshnet.peering.links import LinkId
+from meshnet.ports import FramePort
+
+# Our choice. A burst is bounded so that control traffic gets its turn: 64 datagrams are about
+# 1 ms of work.
+_BURST = 64
+_DIAL_TIMEOUT_S = 3.0
+# A peer that stops reading must not make us keep everything it was to be told.
+_MAX_LINK_BACKLOG_BYTES = 4 * 1024 * 1024
+# Strangers that have not authenticated yet; more are turned away until some are through.
+_MAX_ACCEPTED = 1024
+
+_log = logging.getLogger("meshnet")
+
+
+class Driver:
+    """Runs one engine on the running asyncio loop, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        listener: socket.socket,
+        udp: UdpSocket,
+        frame_port: FramePort | None,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._udp = udp
+        self._frame_port = frame_port
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._links: dict[LinkId, _LinkTransport] = {}
+        self._next_link_id = 1
+        self._dials: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._no_links = asyncio.Event()
+
+    async def start(self) -> None:
+        self._server = await self._loop.create_server(
+            lambda: _LinkTransport(self, None), sock=self._listener
+        )
+        self._loop.add_reader(self._udp.fileno(), self._udp_readable)
+        if self._frame_port is not None:
+            self._loop.add_reader(self._frame_port.fileno(), self._frames_readable)
+        self.drain()
+
+    async def stop(self) -> None:
+        """Say goodbye to all peers and close every socket; the frame port stays the caller's."""
+        for dial in self._dials:
+            dial.cancel()
+        await asyncio.gather(*self._dials, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        self._engine.stop(self._loop.time())
+        self.drain()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._udp.fileno())
+        if self._frame_port is not None:
+            self._loop.remove_reader(self._frame_port.fileno())
+        await self._until_links_closed()
+        self._udp.close()
+
+    def drain(self) -> None:
+        """Carry out everything the engine wants done; call it after every input."""
+        engine = self._engine
+        for output in engine.links_to_send():
+            link = self._links.get(output.link)
+            if link is not None:
+                link.send(output.data, close=output.close)
+        for dial in engine.dials_to_make():
+            task = self._loop.create_task(self._dial(dial))
+            self._dials.add(task)
+            task.add_done_callback(self._dials.discard)
+        self._flush_data()
+        while (event := engine.next_event()) is not None:
+            self._on_event(event)
+        self._schedule(engine.next_deadline())
+
+    def _flush_data(self) -> None:
+        engine = self._engine
+        if datagrams := engine.datagrams_to_send():
+            failed = self._udp.send(datagrams)
+            if failed:
+                engine.counters.drops[DropReason.UNDERLAY_SEND_FAILED] += failed
+        if (frames := engine.frames_to_deliver()) and self._frame_port is not None:
+            refused = self._frame_port.write_frames(frames)
+            if refused:
+                engine.counters.drops[DropReason.TAP_WRITE_FAILED] += refused
+
+    def _udp_readable(self) -> None:
+        self._engine.receive_datagrams(self._udp.receive(_BURST), self._loop.time())
+        self.drain()
+
+    def _frames_readable(self) -> None:
+        assert self._frame_port is not None, "the reader is only added with a port"
+        self._engine.receive_frames(self._frame_port.read_frames(_BURST), self._loop.time())
+        # Frames change nothing but what is to be sent: no links, dials, events or deadlines.
+        self._flush_data()
+
+    def _schedule(self, deadline: float | None) -> None:
+        if deadline == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = (
+            self._loop.call_at(deadline, self._timer_due) if deadline is not None else None
+        )
+
+    def _timer_due(self) -> None:
+        self._timer_at = None
+        self._engine.handle_timer(self._loop.time())
+        self.drain()
+
+    async def _dial(self, dial: Dial) -> None:
+        """Make one connection; `_LinkTransport` reports success, we report failure."""
+        try:
+            async with asyncio.timeout(_DIAL_TIMEOUT_S):
+                await self._loop.create_connection(
+                    lambda: _LinkTransport(self, dial.target_id), dial.host, dial.port
+                )
+            return
+        except TimeoutError:
+            reason = "no answer to the TCP connection"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        self._engine.dial_failed(dial.target_id, reason, self._loop.time())
+        self.drain()
+
+    # What the transports report.
+
+    def link_made(self, link: _LinkTransport, remote: Endpoint, target_id: int | None) -> LinkId:
+        link_id, self._next_link_id = self._next_link_id, self._next_link_id + 1
+        self._links[link_id] = link
+        self._engine.link_opened(link_id, remote, target_id, self._loop.time())
+        self.drain()
+        return link_id
+
+    @property
+    def is_crowded(self) -> bool:
+        return len(self._links) >= _MAX_ACCEPTED
+
+    def link_data(self, link_id: LinkId, data: bytes) -> None:
+        self._engine.receive_link_bytes(link_id, data, self._loop.time())
+        self.drain()
+
+    def link_gone(self, link_id: LinkId, reason: str) -> None:
+        if self._links.pop(link_id, None) is not None:
+            self._engine.link_ended(link_id, reason, self._loop.time())
+            self.drain()
+            if not self._links:
+                self._no_links.set()
+
+    async def _until_links_closed(self, timeout_s: float = 1.0) -> None:
+        """Give goodbyes a moment to leave, then cut what has not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._links:
+                    self._no_links.clear()
+                    await self._no_links.wait()
+        for link in list(self._links.values()):
+            link.abort()
+
+
+class _LinkTransport(asyncio.Protocol):
+    """One TCP connection of the driver's. ``target_id`` is None for an accepted one."""
+
+    def __init__(self, driver: Driver, target_id: int | None) -> None:
+        self._driver = driver
+        self._target_id = target_id
+        self._link_id: LinkId | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peername = transport.get_extra_info("peername")
+        if peername is None or (self._target_id is None and self._driver.is_crowded):
+            transport.abort()
+            return
+        tcp = transport.get_extra_info("socket")
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        remote = Endpoint.of(peername[0].partition("%")[0], peername[1])
+        self._link_id = self._driver.link_made(self, remote, self._target_id)
+
+    def data_received(self, data: bytes) -> None:
+        if self._link_id is not None:
+            self._driver.link_data(self._link_id, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._link_id is not None:
+            reason = getattr(exc, "strerror", None) or "the other end closed the connection"
+            self._driver.link_gone(self._link_id, reason)
+
+    def send(self, data: bytes, *, close: bool) -> None:
+        assert self._transport is not None, "the driver knows us since connection_made"
+        if self._transport.is_closing():
+            return
+        if data:
+            self._transport.write(data)
+        if close:
+            self._transport.close()
+        elif self._transport.get_write_buffer_size() > _MAX_LINK_BACKLOG_BYTES:
+            _log.warning("link cut: the peer does not read", extra={"link": self._link_id})
+            self._transport.abort()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,263 @@
+"""`Mesh`: one peer in your own program.
+
+async with Mesh(MeshConfig(nickname="a", peers=["host-b"]), port) as mesh:
+    await mesh.wait_connected()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from types import TracebackType
+from typing import Self
+
+import meshnet
+from meshnet.aio.config import DEFAULT_PORT, MeshConfig, parse_advertise, parse_peer
+from meshnet.aio.driver import Driver
+from meshnet.aio.sockets import listen
+from meshnet.engine import Engine, EngineConfig
+from meshnet.errors import LocalProtocolError
+from meshnet.events import (
+    DialFailed,
+    Event,
+    LinkEstablished,
+    LinkLost,
+    LinkRefused,
+    PeerDiscovered,
+    ProbeAnswered,
+    RecordIgnored,
+    SessionEstablished,
+    SessionLost,
+)
+from meshnet.ids import Endpoint, PeerName, join_host_port
+from meshnet.ports import FramePort, StatePort
+from meshnet.report import Report
+from meshnet.wire.ciphers import rank_by_speed
+from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
+
+_log = logging.getLogger("meshnet")
+
+
+class Mesh:
+    """One peer: listens, keeps links and data sessions, carries frames to and from ``port``.
+
+    Without ``state`` the identity is new each time and nothing is written. ``port`` and ``state``
+    stay the caller's to close. Use it as an async context manager; entering raises ListenError
+    when the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        config: MeshConfig | None = None,
+        port: FramePort | None = None,
+        state: StatePort | None = None,
+    ) -> None:
+        self.config = config if config is not None else MeshConfig()
+        self._port = port
+        self._state = state
+        self._engine: Engine | None = None
+        self._driver: Driver | None = None
+        self._listen = ("", 0)
+        self._changed = asyncio.Event()
+        self._pings: dict[int, asyncio.Future[float]] = {}
+
+    async def __aenter__(self) -> Self:
+        config = self.config
+        listener, udp = listen(config.listen_address(), DEFAULT_PORT)
+        try:
+            self._listen = listener.getsockname()[:2]
+            engine_config = EngineConfig(
+                identity=Identity.of_seed(
+                    self._state.identity_seed if self._state else os.urandom(SEED_BYTES)
+                ),
+                psk=await self._psk(),
+                network=config.network,
+                nickname=config.nickname,
+                incarnation=self._state.incarnation if self._state else _random_u64(),
+                generation=self._state.generation if self._state else 0,
+                life=_random_u64(),
+                endpoints=self._advertised(),
+                overlay_mtu=config.mtu,
+                ciphers=config.ciphers or rank_by_speed(time.perf_counter),
+                discovery=config.discovery,
+            )
+            loop = asyncio.get_running_loop()
+            self._engine = Engine(engine_config, os.urandom, loop.time())
+            for peer in config.peers:
+                self._engine.connect(*parse_peer(peer), loop.time())
+            self._driver = Driver(self._engine, listener, udp, self._port, self._on_event)
+            await self._driver.start()
+        except BaseException:
+            listener.close()
+            udp.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._driver is not None:
+            await self._driver.stop()
+            self._driver = None
+        for waiter in self._pings.values():
+            waiter.cancel()
+
+    @property
+    def name(self) -> PeerName:
+        return self._running.name
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` listened on; usable as another mesh's peer when the host is specific."""
+        return join_host_port(*self._listen)
+
+    def connect(self, peer: str) -> None:
+        """Keep a link to whoever answers at ``HOST[:PORT]``. Raises ConfigError."""
+        engine = self._running
+        engine.connect(*parse_peer(peer), asyncio.get_running_loop().time())
+        self._drain()
+
+    def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Announce these addresses of ours from now on."""
+        self._running.set_endpoints(endpoints)
+        self._drain()
+
+    def connected_peers(self) -> list[PeerName]:
+        """The peers to which frames flow now."""
+        return self._running.peers_with_session()
+
+    async def wait_connected(self, peers: int = 1, *, timeout_s: float = 10.0) -> None:
+        """Wait until frames flow to at least ``peers`` peers. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.connected_peers()) < peers:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def find_peer(self, text: str) -> PeerName | None:
+        """A peer by name, by the first 8 digits or more of it, or by a unique nickname."""
+        return self._running.find_peer(text)
+
+    async def ping(self, peer: PeerName, *, timeout_s: float = 1.0) -> float | None:
+        """Round trip through the data session in seconds; None: no session, or no answer."""
+        loop = asyncio.get_running_loop()
+        probe_id = self._running.ping(peer, loop.time())
+        if probe_id is None:
+            return None
+        waiter: asyncio.Future[float] = loop.create_future()
+        self._pings[probe_id] = waiter
+        self._drain()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await waiter
+        except TimeoutError:
+            return None
+        finally:
+            del self._pings[probe_id]
+
+    def report(self) -> Report:
+        """Everything this peer says of itself, as `meshnet report` prints it."""
+        engine = self._running
+        connections = engine.connection_reports()
+        counters = engine.counters
+        return {
+            "ready": self._driver is not None,
+            "name": str(engine.name),
+            "nickname": self.config.nickname,
+            "network": self.config.network,
+            "version": meshnet.__version__,
+            "open": self.config.is_open,
+            "listen": self.address,
+            "addresses": [str(endpoint) for endpoint in engine.endpoints],
+            "tap": self._port.name if self._port is not None else "",
+            "mtu": self.config.mtu,
+            "peers": engine.peer_reports(),
+            "connections": connections,
+            "routes": [
+                {"peer": row["peer"], "via": row["peer"], "hops": 1}
+                for row in connections
+                if row["state"] == "established"
+            ],
+            "data_path": {
+                "offloads": {},
+                "counters": {
+                    "frames_sent": counters.frames_sent,
+                    "frames_received": counters.frames_received,
+                    "frame_bytes_sent": counters.frame_bytes_sent,
+                    "frame_bytes_received": counters.frame_bytes_received,
+                    "datagrams_sent": counters.datagrams_sent,
+                    "datagrams_received": counters.datagrams_received,
+                },
+                "drops": {reason.value: count for reason, count in counters.drops.items()},
+            },
+        }
+
+    @property
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise LocalProtocolError("the mesh is not started; use `async with Mesh(...)`")
+        return self._engine
+
+    def _drain(self) -> None:
+        if self._driver is not None:
+            self._driver.drain()
+
+    async def _psk(self) -> bytes:
+        config = self.config
+        if config.psk is not None:
+            return config.psk
+        if config.password is None:
+            return psk_of_open_network(config.network)
+        # Slow on purpose (Argon2id): not on the loop, which may carry another mesh.
+        return await asyncio.to_thread(psk_of_password, config.password, config.network)
+
+    def _advertised(self) -> tuple[Endpoint, ...]:
+        host, port = self._listen
+        if self.config.advertise:
+            return tuple(parse_advertise(text, port) for text in self.config.advertise)
+        return () if host in ("::", "0.0.0.0") else (Endpoint.of(host, port),)
+
+    def _on_event(self, event: Event) -> None:
+        self._changed.set()
+        if isinstance(event, ProbeAnswered):
+            waiter = self._pings.get(event.probe_id)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(event.rtt_s)
+        else:
+            log_event(event)
+
+
+def log_event(event: Event) -> None:
+    """One constant message per kind of event; what differs stands in fields (CONTRIBUTING.md)."""
+    match event:
+        case LinkEstablished(peer, remote, outbound):
+            fields = {"peer": peer.short, "addr": str(remote), "outbound": outbound}
+            _log.info("link established", extra=fields)
+        case LinkLost(peer, reason):
+            _log.info("link lost", extra={"peer": peer.short, "reason": reason})
+        case LinkRefused(remote, outbound, reason, _, by_peer):
+            by = "the other end (unauthenticated)" if by_peer else "us"
+            fields = {"addr": str(remote), "outbound": outbound, "reason": reason, "by": by}
+            _log.warning("link refused", extra=fields)
+        case DialFailed(address, reason):
+            _log.debug("dial failed", extra={"addr": address, "reason": reason})
+        case PeerDiscovered(peer, nickname):
+            _log.info("peer discovered", extra={"peer": peer.short, "nickname": nickname})
+        case RecordIgnored(carrier, drop, text):
+            fields = {"carrier": carrier.short, "reason": drop.value, "text": text}
+            _log.warning("record ignored", extra=fields)
+        case SessionEstablished(peer, remote, cipher):
+            fields = {"peer": peer.short, "addr": str(remote), "cipher": cipher}
+            _log.info("session established", extra=fields)
+        case SessionLost(peer, reason):
+            _log.info("session lost", extra={"peer": peer.short, "reason": reason})
+        case ProbeAnswered():
+            pass
+
+
+def _random_u64() -> int:
+    return int.from_bytes(os.urandom(8), "big")

@@ -1,0 +1,30 @@
+"""How long to wait before the next try: exponential with jitter, bounded.
+
+The jitter keeps peers that lost the same host from dialling it in step.
+"""
+
+from __future__ import annotations
+
+from meshnet.ports import Rng
+
+# Our choice. The first retry is quick, since most ends of links are restarts; the ceiling keeps a
+# returning host's wait under 3 s while the mesh is small.
+FIRST_DELAY_S = 0.25
+FACTOR = 1.6
+CEILING_S = 2.0
+# For refusals that need a person (wrong password): looked at again, but seldom.
+REFUSED_DELAY_S = 15.0
+# All targets together are dialled at most this often once there are many of them.
+MAX_DIALS_PER_S = 10.0
+
+
+def delay_s(failures: int, targets: int, rng: Rng) -> float:
+    """Seconds to wait after ``failures`` (>= 1) in a row, with ``targets`` sharing the rate."""
+    ceiling = max(CEILING_S, targets / MAX_DIALS_PER_S)
+    bound = min(ceiling, FIRST_DELAY_S * FACTOR ** min(failures - 1, 64))
+    return bound * (0.5 + 0.5 * fraction(rng))
+
+
+def fraction(rng: Rng) -> float:
+    """A number in [0, 1)."""
+    return int.from_bytes(rng(4), "big") / 2**32

@@ -1,0 +1,1 @@
+"""What stands between two peers: links kept up, data sessions kept fresh, frames carried."""

@@ -1,0 +1,184 @@
+"""The way of a frame: TAP frame in, sealed datagrams out, and back (docs/architecture.md).
+
+Everything here runs per frame, so values are tuples and bytes, and nothing raises: what cannot be
+carried is dropped and counted under its `DropReason`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from meshnet.errors import AuthenticationError, DropReason
+from meshnet.ids import Endpoint, PeerName
+from meshnet.switch.switch import Switch, Verdict
+from meshnet.wire.cursor import MalformedError
+from meshnet.wire.datagram import (
+    HEADER,
+    HEADER_BYTES,
+    PROBE_BYTES,
+    DatagramType,
+    PartType,
+    pack_part,
+    parse_parts,
+)
+from meshnet.wire.session import Session
+
+Datagram = tuple[bytes, Endpoint]
+"""(the UDP payload, where it goes or came from)."""
+
+_DROP_OF = {
+    Verdict.RUNT: DropReason.RUNT_FRAME,
+    Verdict.OVERSIZED: DropReason.OVERSIZED_FRAME,
+    Verdict.BAD_SOURCE: DropReason.BAD_SOURCE,
+}
+
+
+@define
+class Counters:
+    """What the data path has done; plain integers that only rise."""
+
+    frames_sent: int = 0
+    frames_received: int = 0
+    frame_bytes_sent: int = 0
+    frame_bytes_received: int = 0
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    drops: Counter[DropReason] = field(factory=Counter)
+
+
+class DataPath:
+    """Joins the switch and the sessions of one peer.
+
+    ``confirmed`` collects sessions whose first datagram has just proved the other end's keys, and
+    ``probe_acks`` answered probes (session, probe id): both for the session keeper to drain.
+    """
+
+    def __init__(self, switch: Switch, counters: Counters) -> None:
+        self.switch = switch
+        self.counters = counters
+        self.confirmed: list[Session] = []
+        self.probe_acks: list[tuple[Session, int]] = []
+        self._by_index: dict[int, Session] = {}
+        self._current: dict[PeerName, Session] = {}
+        self._datagrams: list[Datagram] = []
+        self._frames: list[bytes] = []
+
+    def knows_index(self, index: int) -> bool:
+        return index in self._by_index
+
+    def add_session(self, session: Session) -> None:
+        """Receive by ``session`` from now on."""
+        self._by_index[session.our_index] = session
+
+    def remove_session(self, session: Session) -> None:
+        self._by_index.pop(session.our_index, None)
+        if self._current.get(session.peer) is session:
+            del self._current[session.peer]
+
+    def use_session(self, session: Session) -> None:
+        """Send to its peer by ``session`` from now on."""
+        self._current[session.peer] = session
+
+    def receive_frames(self, frames: Iterable[bytes], now: float) -> None:
+        """Frames from the local side, in order."""
+        counters, drops = self.counters, self.counters.drops
+        current = self._current
+        for frame in frames:
+            where = self.switch.from_local(frame, now)
+            if where is Verdict.FLOOD:
+                part = pack_part(PartType.FRAME, frame)
+                for session in current.values():
+                    self._send(session, part)
+                copies = len(current)
+            elif isinstance(where, Verdict):
+                if where is not Verdict.LOCAL:
+                    drops[_DROP_OF[where]] += 1
+                continue
+            elif (session_or_none := current.get(where)) is not None:
+                self._send(session_or_none, pack_part(PartType.FRAME, frame))
+                copies = 1
+            else:
+                copies = 0
+            if not copies:
+                drops[DropReason.NO_SESSION] += 1
+            counters.frames_sent += copies
+            counters.frame_bytes_sent += copies * len(frame)
+
+    def receive_datagrams(self, datagrams: Iterable[Datagram], now: float) -> list[Datagram]:
+        """Datagrams from the underlay; those of other types than DATA are given back."""
+        others: list[Datagram] = []
+        drops = self.counters.drops
+        by_index = self._by_index
+        for datagram, source in datagrams:
+            self.counters.datagrams_received += 1
+            if len(datagram) < HEADER_BYTES:
+                drops[DropReason.TRUNCATED] += 1
+                continue
+            datagram_type, _flags, _reserved, index, counter = HEADER.unpack_from(datagram)
+            if datagram_type != DatagramType.DATA:
+                others.append((datagram, source))
+                continue
+            session = by_index.get(index)
+            if session is None:
+                drops[DropReason.UNKNOWN_SESSION] += 1
+                continue
+            try:
+                payload = session.open(datagram)
+            except AuthenticationError:
+                drops[DropReason.BAD_TAG] += 1
+                continue
+            if not session.fresh(counter):
+                drops[DropReason.REPLAYED] += 1
+                continue
+            # Authenticated and not a replay: the peer is where this came from (a NAT may have
+            # moved it), and it has the keys.
+            session.remote = source
+            session.last_received_at = now
+            if not session.confirmed:
+                session.confirmed = True
+                self.confirmed.append(session)
+            self._receive_payload(session, payload, now)
+        return others
+
+    def send_probe(self, session: Session, probe_id: int) -> None:
+        """Ask the other end of ``session`` for a sign of life."""
+        self._send(session, pack_part(PartType.PROBE, probe_id.to_bytes(PROBE_BYTES, "big")))
+
+    def datagrams_to_send(self) -> Sequence[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def frames_to_deliver(self) -> Sequence[bytes]:
+        frames, self._frames = self._frames, []
+        return frames
+
+    def _send(self, session: Session, parts: bytes) -> None:
+        self._datagrams.append((session.seal(parts), session.remote))
+        self.counters.datagrams_sent += 1
+
+    def _receive_payload(self, session: Session, payload: bytes, now: float) -> None:
+        counters = self.counters
+        try:
+            parts = parse_parts(payload)
+        except MalformedError:
+            counters.drops[DropReason.MALFORMED_PART] += 1
+            return
+        for part_type, body in parts:
+            if part_type == PartType.FRAME:
+                verdict = self.switch.from_peer(body, session.peer, now)
+                if verdict is Verdict.LOCAL:
+                    self._frames.append(body)
+                    counters.frames_received += 1
+                    counters.frame_bytes_received += len(body)
+                else:
+                    counters.drops[_DROP_OF[verdict]] += 1
+            elif part_type in (PartType.PROBE, PartType.PROBE_ACK):
+                if len(body) != PROBE_BYTES:
+                    counters.drops[DropReason.MALFORMED_PART] += 1
+                elif part_type == PartType.PROBE:
+                    self._send(session, pack_part(PartType.PROBE_ACK, body))
+                else:
+                    self.probe_acks.append((session, int.from_bytes(body, "big")))

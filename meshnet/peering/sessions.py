@@ -1,0 +1,364 @@
+"""Keeps one data session with every linked peer: sets it up, measures it, mends it.
+
+The end that dialled the link initiates, since it knows an address that answers; the other one steps
+in when that comes to nothing. Addresses are tried in turn.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from meshnet.errors import AuthenticationError, DropReason
+from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost
+from meshnet.ids import Endpoint, PeerName
+from meshnet.peering.data_path import Datagram, DataPath
+from meshnet.ports import Rng
+from meshnet.timers import Timers
+from meshnet.wire.ciphers import CipherId
+from meshnet.wire.datagram import HEADER, DatagramType
+from meshnet.wire.handshake import PendingHandshake, initiate, read_initiation
+from meshnet.wire.identity import Identity
+from meshnet.wire.session import Session
+
+# Our choice. A lost first message must not cost the healing time; after that, WireGuard's 5 s.
+FIRST_RETRY_S = 0.3
+LAST_RETRY_S = 5.0
+STEP_IN_S = 1.5
+# How long frames may still flow when the link has broken but the peer may well be alive.
+GRACE_S = 10.0
+PROBE_INTERVAL_S = 5.0
+PROBE_TIMEOUT_S = 2.0
+PROBES_LOST_UNTIL_RENEWAL = 3
+LOSS_OVER_PROBES = 20
+# Bounds what a peer that never answers can make us remember of pings.
+MAX_PROBES_IN_FLIGHT = 64
+_RTT_GAIN = 0.25
+
+
+class _Task(enum.Enum):
+    INITIATE = 1
+    PROBE = 2
+    END_OF_GRACE = 3
+
+
+@define(eq=False)
+class Pair:
+    """What we hold about our data sessions with one peer."""
+
+    peer: PeerName
+    static: bytes
+    life: int
+    candidates: tuple[Endpoint, ...] = ()
+    turn: int = 0
+    pending: PendingHandshake | None = None
+    attempts: int = 0
+    last_stamp: int = -1
+    current: Session | None = None
+    previous: Session | None = None
+    unconfirmed: Session | None = None
+    reason: str = ""
+    rtt_s: float | None = None
+    outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
+    probes: dict[int, tuple[float, bool]] = field(factory=dict)
+    """probe id -> (sent at, asked for by a user)."""
+    lost_in_a_row: int = 0
+
+    @property
+    def loss(self) -> float | None:
+        """Share of the last probes that came to nothing; None before the first."""
+        if not self.outcomes:
+            return None
+        return self.outcomes.count(False) / len(self.outcomes)
+
+
+class SessionKeeper:
+    """All pairs of one peer. Emits events; sends by the `DataPath` and `datagrams_to_send`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        network_id: bytes,
+        psk: bytes,
+        *,
+        ciphers: tuple[CipherId, ...],
+        capabilities: int,
+        first_stamp: int,
+        data_path: DataPath,
+        rng: Rng,
+    ) -> None:
+        self._identity = identity
+        self._network_id = network_id
+        self._psk = psk
+        self._ciphers = ciphers
+        self._capabilities = capabilities
+        self._next_stamp = first_stamp
+        self._data_path = data_path
+        self._rng = rng
+        self._pairs: dict[PeerName, Pair] = {}
+        # Stamps outlive the pair: a peer that was away must not have its old messages answered.
+        self._last_stamps: dict[PeerName, int] = {}
+        self._pending: dict[int, Pair] = {}
+        self._timers: Timers[tuple[_Task, PeerName]] = Timers()
+        self._next_probe_id = 1
+        self._datagrams: list[Datagram] = []
+        self._events: deque[Event] = deque()
+
+    def pair(self, peer: PeerName) -> Pair | None:
+        return self._pairs.get(peer)
+
+    def peer_linked(
+        self,
+        peer: PeerName,
+        static: bytes,
+        life: int,
+        candidates: Sequence[Endpoint],
+        *,
+        lead: bool,
+        now: float,
+    ) -> None:
+        """A link to ``peer`` is up. ``lead``: we initiate at once; else we give it time to."""
+        pair = self._pairs.get(peer)
+        if pair is not None and pair.life != life:
+            self._drop(pair, "the peer has restarted")
+            pair = None
+        if pair is None:
+            pair = Pair(peer, static, life, last_stamp=self._last_stamps.get(peer, -1))
+            pair.reason = "setting up the data session"
+            self._pairs[peer] = pair
+        self._timers.cancel((_Task.END_OF_GRACE, peer))
+        self.set_candidates(peer, candidates)
+        if pair.current is None:
+            self._timers.set((_Task.INITIATE, peer), now if lead else now + STEP_IN_S)
+
+    def set_candidates(self, peer: PeerName, candidates: Iterable[Endpoint]) -> None:
+        """The addresses at which ``peer`` may be reached, best first."""
+        pair = self._pairs.get(peer)
+        if pair is not None:
+            pair.candidates = tuple(dict.fromkeys(candidates))
+
+    def peer_unlinked(self, peer: PeerName, *, gone: bool, reason: str, now: float) -> None:
+        """The link has ended. ``gone``: the peer said goodbye, so the session ends too."""
+        pair = self._pairs.get(peer)
+        if pair is None:
+            return
+        if gone or pair.current is None:
+            self._drop(pair, reason)
+        else:
+            self._timers.set((_Task.END_OF_GRACE, peer), now + GRACE_S)
+
+    def receive_datagram(
+        self, datagram: bytes, source: Endpoint, members: dict[bytes, PeerName], now: float
+    ) -> DropReason | None:
+        """A handshake datagram. ``members`` maps X25519 keys to names. What was wrong with it?"""
+        kind = HEADER.unpack_from(datagram)[0]
+        if kind == DatagramType.INITIATION:
+            return self._receive_initiation(datagram, source, members, now)
+        if kind == DatagramType.RESPONSE:
+            return self._receive_response(datagram, source, now)
+        return DropReason.UNKNOWN_TYPE
+
+    def drain_data_path(self, now: float) -> None:
+        """Take up what datagrams have just shown: confirmed sessions, answered probes."""
+        for session in self._data_path.confirmed:
+            pair = self._pairs.get(session.peer)
+            if pair is not None and pair.unconfirmed is session:
+                pair.unconfirmed = None
+                self._promote(pair, session, now)
+        self._data_path.confirmed.clear()
+        for session, probe_id in self._data_path.probe_acks:
+            pair = self._pairs.get(session.peer)
+            if pair is not None:
+                self._probe_answered(pair, probe_id, now)
+        self._data_path.probe_acks.clear()
+
+    def ping(self, peer: PeerName, now: float) -> int | None:
+        """Probe ``peer`` for a user; `ProbeAnswered` has the id. None: no session."""
+        pair = self._pairs.get(peer)
+        if pair is None or pair.current is None:
+            return None
+        return self._probe(pair, pair.current, now, for_user=True)
+
+    def handle_timer(self, now: float) -> None:
+        for task, peer in self._timers.pop_due(now):
+            pair = self._pairs.get(peer)
+            if pair is None:
+                continue
+            if task is _Task.INITIATE:
+                self._initiate(pair, now)
+            elif task is _Task.PROBE:
+                self._probe_turn(pair, now)
+            else:
+                self._drop(pair, "the link was not restored in time")
+
+    def next_deadline(self) -> float | None:
+        return self._timers.next_deadline()
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def _initiate(self, pair: Pair, now: float) -> None:
+        if pair.pending is not None:
+            self._pending.pop(pair.pending.our_index, None)
+            pair.reason = f"no answer from {pair.pending.remote} by UDP"
+            pair.pending = None
+        wait_s = min(FIRST_RETRY_S * 2**pair.attempts, LAST_RETRY_S)
+        self._timers.set((_Task.INITIATE, pair.peer), now + wait_s)
+        if not pair.candidates:
+            pair.reason = "the peer announces no address; waiting for it to call"
+            return
+        remote = pair.candidates[pair.turn % len(pair.candidates)]
+        pair.turn += 1
+        pair.attempts += 1
+        stamp, self._next_stamp = self._next_stamp, self._next_stamp + 1
+        try:
+            pair.pending = initiate(
+                self._identity,
+                self._network_id,
+                peer=pair.peer,
+                their_static=pair.static,
+                our_index=self._free_index(),
+                stamp=stamp,
+                ciphers=self._ciphers,
+                capabilities=self._capabilities,
+                ephemeral_secret=self._rng(32),
+                remote=remote,
+                now=now,
+            )
+        except AuthenticationError as error:
+            pair.reason = str(error)
+            return
+        self._pending[pair.pending.our_index] = pair
+        self._datagrams.append((pair.pending.datagram, remote))
+
+    def _receive_initiation(
+        self, datagram: bytes, source: Endpoint, members: dict[bytes, PeerName], now: float
+    ) -> DropReason | None:
+        try:
+            initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
+        except AuthenticationError:
+            return DropReason.BAD_HANDSHAKE
+        peer = members.get(initiation.static)
+        pair = self._pairs.get(peer) if peer is not None else None
+        if pair is None:
+            return DropReason.UNKNOWN_PEER
+        if initiation.stamp <= pair.last_stamp:
+            return DropReason.OLD_STAMP
+        pair.last_stamp = self._last_stamps[pair.peer] = initiation.stamp
+        try:
+            response, session = initiation.answer(
+                peer=pair.peer,
+                our_index=self._free_index(),
+                preference=self._ciphers,
+                capabilities=self._capabilities,
+                psk=self._psk,
+                remote=source,
+                now=now,
+            )
+        except AuthenticationError as error:
+            pair.reason = str(error)
+            return DropReason.BAD_HANDSHAKE
+        # One unconfirmed session per peer, the newest: repeating first messages gains nothing.
+        if pair.unconfirmed is not None:
+            self._data_path.remove_session(pair.unconfirmed)
+        pair.unconfirmed = session
+        self._data_path.add_session(session)
+        self._datagrams.append((response, source))
+        return None
+
+    def _receive_response(self, datagram: bytes, source: Endpoint, now: float) -> DropReason | None:
+        pair = self._pending.get(HEADER.unpack_from(datagram)[3])
+        if pair is None or pair.pending is None:
+            return DropReason.UNKNOWN_SESSION
+        try:
+            session = pair.pending.finish(datagram, self._psk, now)
+        except AuthenticationError:
+            return DropReason.WRONG_PASSWORD
+        del self._pending[pair.pending.our_index]
+        pair.pending = None
+        # The answer is authenticated, so where it came from is where the peer is.
+        session.remote = source
+        session.confirmed = True
+        self._data_path.add_session(session)
+        self._promote(pair, session, now)
+        return None
+
+    def _promote(self, pair: Pair, session: Session, now: float) -> None:
+        """Send by ``session`` from now on; the one before is still received by.
+
+        When both ends initiate at once they may each prefer another one of the two sessions: as
+        both hold both, frames flow either way.
+        """
+        if pair.previous is not None:
+            self._data_path.remove_session(pair.previous)
+        pair.previous, pair.current = pair.current, session
+        self._data_path.use_session(session)
+        pair.attempts, pair.lost_in_a_row, pair.reason = 0, 0, ""
+        if pair.pending is None:
+            self._timers.cancel((_Task.INITIATE, pair.peer))
+        self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
+        # The first datagram by the new keys: it confirms them to the other end.
+        self._probe(pair, session, now, for_user=False)
+        self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+
+    def _probe(self, pair: Pair, session: Session, now: float, *, for_user: bool) -> int:
+        probe_id, self._next_probe_id = self._next_probe_id, self._next_probe_id + 1
+        if len(pair.probes) >= MAX_PROBES_IN_FLIGHT:
+            del pair.probes[next(iter(pair.probes))]
+        pair.probes[probe_id] = (now, for_user)
+        self._data_path.send_probe(session, probe_id)
+        return probe_id
+
+    def _probe_turn(self, pair: Pair, now: float) -> None:
+        overdue = [i for i, (sent_at, _) in pair.probes.items() if now - sent_at > PROBE_TIMEOUT_S]
+        for probe_id in overdue:
+            del pair.probes[probe_id]
+            pair.outcomes.append(False)
+            pair.lost_in_a_row += 1
+        if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL and pair.pending is None:
+            pair.reason = f"{pair.lost_in_a_row} probes in a row were lost; renewing the session"
+            self._timers.set((_Task.INITIATE, pair.peer), now)
+        if pair.current is not None:
+            self._probe(pair, pair.current, now, for_user=False)
+            self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+
+    def _probe_answered(self, pair: Pair, probe_id: int, now: float) -> None:
+        sent = pair.probes.pop(probe_id, None)
+        if sent is None:
+            return
+        sent_at, for_user = sent
+        rtt_s = now - sent_at
+        pair.rtt_s = rtt_s if pair.rtt_s is None else pair.rtt_s + _RTT_GAIN * (rtt_s - pair.rtt_s)
+        pair.outcomes.append(True)
+        pair.lost_in_a_row = 0
+        if pair.current is not None and pair.pending is None:
+            pair.reason = ""
+        if for_user:
+            self._events.append(ProbeAnswered(pair.peer, probe_id, rtt_s))
+
+    def _drop(self, pair: Pair, reason: str) -> None:
+        for session in (pair.current, pair.previous, pair.unconfirmed):
+            if session is not None:
+                self._data_path.remove_session(session)
+        if pair.pending is not None:
+            self._pending.pop(pair.pending.our_index, None)
+        for task in _Task:
+            self._timers.cancel((task, pair.peer))
+        del self._pairs[pair.peer]
+        self._data_path.switch.forget_peer(pair.peer)
+        if pair.current is not None:
+            self._events.append(SessionLost(pair.peer, reason))
+
+    def _free_index(self) -> int:
+        """A random index no session of ours has: guessing one is then no use to an attacker."""
+        while True:
+            index = int.from_bytes(self._rng(4), "big")
+            if index not in self._pending and not self._data_path.knows_index(index):
+                return index

@@ -1,0 +1,1 @@
+"""The learning switch: frame in, decision out."""

@@ -1,0 +1,53 @@
+"""Named deadlines in one heap: what a sans-IO machine uses instead of sleeping.
+
+Pure: the caller says what time it is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Timers(Generic[K]):
+    """At most one deadline per key; setting one again replaces it."""
+
+    __slots__ = ("_deadlines", "_heap", "_serial")
+
+    def __init__(self) -> None:
+        self._deadlines: dict[K, tuple[float, int]] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._serial = 0
+
+    def set(self, key: K, deadline: float) -> None:
+        self._serial += 1
+        self._deadlines[key] = (deadline, self._serial)
+        heapq.heappush(self._heap, (deadline, self._serial, key))
+
+    def cancel(self, key: K) -> None:
+        """Forget ``key``; nothing happens when it is not set."""
+        self._deadlines.pop(key, None)
+
+    def next_deadline(self) -> float | None:
+        """When `pop_due` next has something to give; None when nothing is set."""
+        self._drop_replaced()
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: float) -> list[K]:
+        """All keys whose deadline is not after ``now``, in order; they are no longer set."""
+        due: list[K] = []
+        while True:
+            self._drop_replaced()
+            if not self._heap or self._heap[0][0] > now:
+                return due
+            _, _, key = heapq.heappop(self._heap)
+            del self._deadlines[key]
+            due.append(key)
+
+    def _drop_replaced(self) -> None:
+        heap = self._heap
+        while heap and self._deadlines.get(heap[0][2], (0.0, 0))[1] != heap[0][1]:
+            heapq.heappop(heap)

@@ -1,0 +1,76 @@
+"""One small cursor for all parsing: every read checks what is left.
+
+All integers on the wire are big-endian. A shortage, or leftovers where none are allowed, is
+`MalformedError`; each caller turns it into its own policy (drop, ignore, or close the link).
+"""
+
+from __future__ import annotations
+
+
+class MalformedError(ValueError):
+    """The bytes do not have the shape the specification gives them."""
+
+
+class Cursor:
+    """Reads fields off the front of ``data``."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def read_bytes(self, count: int) -> bytes:
+        end = self._at + count
+        if end > len(self._data):
+            raise MalformedError(f"{count} bytes wanted, {len(self._data) - self._at} left")
+        piece = self._data[self._at : end]
+        self._at = end
+        return piece
+
+    def read_uint(self, size_bytes: int) -> int:
+        return int.from_bytes(self.read_bytes(size_bytes), "big")
+
+    def read_u8(self) -> int:
+        return self.read_uint(1)
+
+    def read_u16(self) -> int:
+        return self.read_uint(2)
+
+    def read_u32(self) -> int:
+        return self.read_uint(4)
+
+    def read_u64(self) -> int:
+        return self.read_uint(8)
+
+    def read_text(self, max_bytes: int) -> str:
+        """A u8 length and that many bytes of UTF-8, at most ``max_bytes``, printable only.
+
+        Printable, because texts from the wire end up on terminals and in logs.
+        """
+        size = self.read_u8()
+        if size > max_bytes:
+            raise MalformedError(f"text of {size} bytes, at most {max_bytes} allowed")
+        try:
+            text = self.read_bytes(size).decode()
+        except UnicodeDecodeError:
+            raise MalformedError("text is not UTF-8") from None
+        if not text.isprintable():
+            raise MalformedError("text holds control characters")
+        return text
+
+    def read_rest(self) -> bytes:
+        return self.read_bytes(len(self._data) - self._at)
+
+    def finish(self) -> None:
+        """Refuse leftovers: what nobody reads, nobody checked."""
+        if self._at != len(self._data):
+            raise MalformedError(f"{len(self._data) - self._at} bytes too many")
+
+
+def pack_text(text: str, max_bytes: int) -> bytes:
+    """The form `Cursor.read_text` reads; raises ValueError when it would not read it back."""
+    raw = text.encode()
+    if len(raw) > min(max_bytes, 255) or not text.isprintable():
+        raise ValueError(f"{text!r}: at most {max_bytes} bytes of printable text")
+    return bytes((len(raw),)) + raw

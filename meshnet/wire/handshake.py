@@ -1,0 +1,183 @@
+"""The data-session handshake: Noise IKpsk2 in two datagrams (wire.md section 4).
+
+The initiator knows the responder's key from its signed record. The first message carries a strictly
+rising stamp, so a recorded one can never be answered twice; the responder keeps no state that
+a stranger could make it keep, since it answers members only and holds one such session per peer.
+No key is used by the responder before the first datagram sealed with it arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from meshnet.errors import AuthenticationError
+from meshnet.ids import Endpoint, PeerName
+from meshnet.wire import noise
+from meshnet.wire.ciphers import CIPHERS, CipherId, choose
+from meshnet.wire.cursor import Cursor, MalformedError
+from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, DatagramType
+from meshnet.wire.identity import Identity
+from meshnet.wire.session import Session
+
+
+@define(frozen=True)
+class Initiation:
+    """The first message, read and verified as far as a responder can without the psk."""
+
+    static: bytes
+    stamp: int
+    sender_index: int
+    capabilities: int
+    ciphers: tuple[int, ...]
+    _state: noise.HandshakeState = field(repr=False)
+
+    def answer(
+        self,
+        *,
+        peer: PeerName,
+        our_index: int,
+        preference: Sequence[CipherId],
+        capabilities: int,
+        psk: bytes,
+        remote: Endpoint,
+        now: float,
+    ) -> tuple[bytes, Session]:
+        """(the response datagram, our unconfirmed session).
+
+        Raises AuthenticationError when there is no common cipher or a key is degenerate.
+        """
+        chosen = choose(self.ciphers, preference)
+        if chosen is None:
+            raise AuthenticationError("no common cipher")
+        state = self._state
+        state.psk = psk
+        payload = our_index.to_bytes(4, "big") + capabilities.to_bytes(4, "big") + bytes((chosen,))
+        header = HEADER.pack(DatagramType.RESPONSE, 0, 0, self.sender_index, 0)
+        datagram = header + state.write_message(payload)
+        session = _session(state, peer, our_index, self.sender_index, chosen, remote, now)
+        return datagram, session
+
+
+@define
+class PendingHandshake:
+    """The initiator's side between its message and the answer."""
+
+    peer: PeerName
+    our_index: int
+    remote: Endpoint
+    sent_at: float
+    datagram: bytes
+    _offered: tuple[CipherId, ...]
+    _state: noise.HandshakeState = field(repr=False)
+
+    def finish(self, datagram: bytes, psk: bytes, now: float) -> Session:
+        """The session, ready to send. The state stays usable for a genuine answer after a forged.
+
+        Raises AuthenticationError when the answer is forged, or made with another psk.
+        """
+        state = self._state.copy()
+        state.psk = psk
+        try:
+            cursor = Cursor(state.read_message(datagram[HEADER_BYTES:]))
+            their_index, _capabilities = cursor.read_u32(), cursor.read_u32()
+            chosen = cursor.read_u8()
+        except MalformedError as error:
+            raise AuthenticationError(str(error)) from error
+        if chosen not in self._offered:
+            raise AuthenticationError(f"cipher {chosen} was not offered")
+        return _session(
+            state, self.peer, self.our_index, their_index, CipherId(chosen), self.remote, now
+        )
+
+
+def initiate(
+    identity: Identity,
+    network_id: bytes,
+    *,
+    peer: PeerName,
+    their_static: bytes,
+    our_index: int,
+    stamp: int,
+    ciphers: tuple[CipherId, ...],
+    capabilities: int,
+    ephemeral_secret: bytes,
+    remote: Endpoint,
+    now: float,
+) -> PendingHandshake:
+    """Start a handshake; send its ``datagram`` to ``remote``.
+
+    Raises AuthenticationError when ``their_static`` is a degenerate key.
+    """
+    state = noise.HandshakeState.start(
+        noise.IK_PSK2,
+        noise.Role.INITIATOR,
+        prologue=_prologue(network_id),
+        static_secret=identity.x25519_secret,
+        ephemeral_secret=ephemeral_secret,
+        remote_static=their_static,
+    )
+    payload = (
+        stamp.to_bytes(8, "big")
+        + our_index.to_bytes(4, "big")
+        + capabilities.to_bytes(4, "big")
+        + bytes((len(ciphers), *ciphers))
+    )
+    header = HEADER.pack(DatagramType.INITIATION, 0, 0, 0, 0)
+    datagram = header + bytes(COOKIE_BYTES) + state.write_message(payload)
+    return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state)
+
+
+def read_initiation(
+    identity: Identity, network_id: bytes, datagram: bytes, ephemeral_secret: bytes
+) -> Initiation:
+    """Read a first message. Whether its static key and stamp may be answered is the caller's.
+
+    Raises AuthenticationError when it is not for us, forged, or malformed.
+    """
+    state = noise.HandshakeState.start(
+        noise.IK_PSK2,
+        noise.Role.RESPONDER,
+        prologue=_prologue(network_id),
+        static_secret=identity.x25519_secret,
+        ephemeral_secret=ephemeral_secret,
+    )
+    payload = state.read_message(datagram[HEADER_BYTES + COOKIE_BYTES :])
+    try:
+        cursor = Cursor(payload)
+        stamp, index, capabilities = cursor.read_u64(), cursor.read_u32(), cursor.read_u32()
+        ciphers = tuple(cursor.read_bytes(cursor.read_u8()))
+    except MalformedError as error:
+        raise AuthenticationError(str(error)) from error
+    if state.remote_static is None:
+        raise AuthenticationError("no static key")
+    return Initiation(state.remote_static, stamp, index, capabilities, ciphers, state)
+
+
+def _prologue(network_id: bytes) -> bytes:
+    return b"meshnet data" + network_id
+
+
+def _session(
+    state: noise.HandshakeState,
+    peer: PeerName,
+    our_index: int,
+    their_index: int,
+    cipher_id: CipherId,
+    remote: Endpoint,
+    now: float,
+) -> Session:
+    split = state.split()
+    cipher = CIPHERS[cipher_id]
+    # A cipher with a shorter key takes the front of the 32 bytes; each is used by one cipher only.
+    return Session(
+        peer,
+        our_index,
+        their_index,
+        cipher,
+        split.send_key[: cipher.key_bytes],
+        split.receive_key[: cipher.key_bytes],
+        remote,
+        now,
+    )

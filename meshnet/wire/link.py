@@ -1,0 +1,314 @@
+"""One link: hello, Noise XX with psk, sealed records; a sans-IO state machine over a byte stream.
+
+Wire.md section 3. The dialler speaks first; a listener says nothing before it has read a hello that
+is ours, so a port scanner learns nothing. A refusal in the open (`CloseCode` in clear) is only
+believed before the first sealed record: later it could only be an attacker's.
+
+What may leave `LinkProtocol.receive`: `RemoteProtocolError`. Anything else is our bug.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+from attrs import define, field
+
+from meshnet.errors import AuthenticationError, CloseCode, LocalProtocolError, RemoteProtocolError
+from meshnet.ids import NETWORK_ID_BYTES, PeerName
+from meshnet.wire import noise
+from meshnet.wire.cursor import Cursor, MalformedError
+from meshnet.wire.identity import Identity, name_of_static
+
+# From wire.md section 3.
+MAGIC = b"MESHNET\n"
+VERSION = 1
+HELLO_BYTES = len(MAGIC) + 4 + NETWORK_ID_BYTES
+HEADER_BYTES = 3
+MAX_RECORD_BYTES = 65535 - noise.TAG_BYTES - 1
+
+# Our choice: what a stranger can make us hold. Message 2, the longest, has 32 + 48 + 44 + 16 bytes.
+MAX_HANDSHAKE_FRAME_BYTES = 1024
+
+
+class FrameKind(enum.IntEnum):
+    """What a length-prefixed frame of the stream holds."""
+
+    HANDSHAKE = 1
+    CLOSE = 2
+    RECORD = 3
+
+
+class LinkState(enum.Enum):
+    HELLO = "hello"
+    HANDSHAKE = "handshake"
+    CONFIRMING = "confirming"
+    """The dialler has sent its last message and waits for the first sealed record."""
+    ESTABLISHED = "established"
+    CLOSED = "closed"
+
+
+@define(frozen=True)
+class LinkConfig:
+    """What every link of one peer has in common. ``life`` is random (u64) per process start."""
+
+    identity: Identity
+    network_id: bytes
+    psk: bytes = field(repr=False)
+    life: int = 0
+    capabilities: int = 0
+
+
+@define(frozen=True)
+class LinkAuthenticated:
+    """The other end has proved who it is, and knows the psk."""
+
+    peer: PeerName
+    public_key: bytes
+    life: int
+    capabilities: int
+
+
+@define(frozen=True)
+class RecordReceived:
+    plaintext: bytes
+
+
+@define(frozen=True)
+class LinkClosed:
+    """The other end closed, and said why. Unless ``authenticated``, anyone on path may say so."""
+
+    code: CloseCode
+    text: str
+    authenticated: bool
+
+
+LinkEvent = LinkAuthenticated | RecordReceived | LinkClosed
+
+
+class LinkProtocol:
+    """One end of one link. Feed `receive`, drain `next_event` and `data_to_send`, repeat."""
+
+    def __init__(self, config: LinkConfig, *, dialler: bool, ephemeral_secret: bytes) -> None:
+        self.state = LinkState.HELLO
+        self._config = config
+        self._dialler = dialler
+        self._ephemeral_secret = ephemeral_secret
+        self._buffer = bytearray()
+        self._out = bytearray()
+        self._events: deque[LinkEvent] = deque()
+        self._handshake: noise.HandshakeState | None = None
+        self._send: noise.CipherState | None = None
+        self._receive: noise.CipherState | None = None
+        self._authenticated: LinkAuthenticated
+        if dialler:
+            self._out += self._our_hello()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the stream, in any cut.
+
+        Raises RemoteProtocolError; the link is then closed, `data_to_send` holds what may still be
+        told to the other end, and events before the error can be drained.
+        """
+        if self.state is LinkState.CLOSED:
+            return
+        self._buffer += data
+        try:
+            self._advance()
+        except RemoteProtocolError as error:
+            self.close(error.code)
+            raise
+        except (AuthenticationError, MalformedError) as error:
+            self.close(CloseCode.PROTOCOL_ERROR)
+            raise RemoteProtocolError(str(error)) from error
+
+    def next_event(self) -> LinkEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def data_to_send(self) -> bytes:
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def send_record(self, plaintext: bytes) -> None:
+        """Seal one record. Raises LocalProtocolError when the link is not established."""
+        if self.state is not LinkState.ESTABLISHED or self._send is None:
+            raise LocalProtocolError(f"no records on a link in state {self.state.value}")
+        if len(plaintext) > MAX_RECORD_BYTES:
+            raise LocalProtocolError(f"record of {len(plaintext)} bytes is too long")
+        self._send_sealed(plaintext)
+
+    def close(self, code: CloseCode) -> None:
+        """Tell the other end why, sealed when keys are agreed; nothing is received after."""
+        if self.state is LinkState.CLOSED:
+            return
+        body = bytes((code,))
+        if self._send is not None and self.state is LinkState.ESTABLISHED:
+            header = _header(FrameKind.CLOSE, len(body) + noise.TAG_BYTES)
+            self._out += header + self._send.encrypt(header, body)
+        elif self.state is not LinkState.HELLO or self._dialler:
+            # A listener that has not seen a hello of ours says nothing to a stranger.
+            self._out += _header(FrameKind.CLOSE, len(body)) + body
+        self.state = LinkState.CLOSED
+
+    def _our_hello(self) -> bytes:
+        versions = bytes((VERSION, VERSION, 0, 0))
+        return MAGIC + versions + self._config.network_id
+
+    def _advance(self) -> None:
+        if self.state is LinkState.HELLO and not self._read_hello():
+            return
+        while self.state is not LinkState.CLOSED and (frame := self._next_frame()) is not None:
+            header, body = frame
+            self._on_frame(header, body)
+
+    def _read_hello(self) -> bool:
+        got = bytes(self._buffer[:HELLO_BYTES])
+        if not MAGIC.startswith(got[: len(MAGIC)]):
+            raise RemoteProtocolError("not a meshnet peer (the first bytes are not a hello)")
+        if len(got) < HELLO_BYTES:
+            return False
+        del self._buffer[:HELLO_BYTES]
+        ours = self._our_hello()
+        if not self._dialler:
+            self._out += ours
+        self.state = LinkState.HANDSHAKE
+        cursor = Cursor(got)
+        cursor.read_bytes(len(MAGIC))
+        lowest, highest = cursor.read_u8(), cursor.read_u8()
+        cursor.read_u16()
+        if cursor.read_bytes(NETWORK_ID_BYTES) != self._config.network_id:
+            raise RemoteProtocolError(CloseCode.OTHER_NETWORK.text, CloseCode.OTHER_NETWORK)
+        if not lowest <= VERSION <= highest:
+            raise RemoteProtocolError(
+                f"{CloseCode.OTHER_VERSION.text}: theirs {lowest} to {highest}, ours {VERSION}",
+                CloseCode.OTHER_VERSION,
+            )
+        hellos = ours + got if self._dialler else got + ours
+        self._handshake = noise.HandshakeState.start(
+            noise.XX_PSK3,
+            noise.Role.INITIATOR if self._dialler else noise.Role.RESPONDER,
+            # The hellos are in the prologue: who changes one in flight breaks the handshake.
+            prologue=b"meshnet link" + hellos,
+            static_secret=self._config.identity.x25519_secret,
+            ephemeral_secret=self._ephemeral_secret,
+            psk=self._config.psk,
+        )
+        if self._dialler:
+            self._send_handshake(self._handshake, b"")
+        return True
+
+    def _next_frame(self) -> tuple[bytes, bytes] | None:
+        if len(self._buffer) < HEADER_BYTES:
+            return None
+        size = int.from_bytes(self._buffer[:2], "big")
+        if size < 1:
+            raise RemoteProtocolError("empty frame on the link")
+        trusted = self.state is LinkState.ESTABLISHED or self.state is LinkState.CONFIRMING
+        if not trusted and size > MAX_HANDSHAKE_FRAME_BYTES:
+            raise RemoteProtocolError(f"oversized handshake frame ({size} bytes)")
+        if len(self._buffer) < 2 + size:
+            return None
+        header = bytes(self._buffer[:HEADER_BYTES])
+        body = bytes(self._buffer[HEADER_BYTES : 2 + size])
+        del self._buffer[: 2 + size]
+        return header, body
+
+    def _on_frame(self, header: bytes, body: bytes) -> None:
+        kind = header[2]
+        if kind == FrameKind.CLOSE:
+            self._on_close(header, body)
+        elif kind == FrameKind.HANDSHAKE and self._handshake is not None:
+            self._on_handshake(self._handshake, body)
+        elif kind == FrameKind.RECORD and self._receive is not None:
+            self._on_record(self._receive, header, body)
+        else:
+            raise RemoteProtocolError(f"frame kind {kind} in link state {self.state.value}")
+
+    def _on_close(self, header: bytes, body: bytes) -> None:
+        sealed = self.state is LinkState.ESTABLISHED
+        if sealed and self._receive is not None:
+            body = self._receive.decrypt(header, body)
+        if len(body) != 1:
+            raise RemoteProtocolError("malformed close")
+        try:
+            code = CloseCode(body[0])
+            text = code.text
+        except ValueError:
+            code, text = CloseCode.PROTOCOL_ERROR, f"closed with unknown code {body[0]}"
+        self.state = LinkState.CLOSED
+        self._events.append(LinkClosed(code, text, sealed))
+
+    def _on_handshake(self, handshake: noise.HandshakeState, body: bytes) -> None:
+        last = handshake.on_last_message
+        try:
+            payload = handshake.read_message(body)
+        except AuthenticationError as error:
+            # Only the last message depends on the psk, so only there can it be what failed.
+            if last:
+                code = CloseCode.WRONG_PASSWORD
+                raise RemoteProtocolError(code.text, code) from error
+            raise RemoteProtocolError("handshake message does not verify") from error
+        if self._dialler or last:
+            self._authenticated = self._parse_payload(handshake, payload)
+        if handshake.our_turn:
+            self._send_handshake(handshake, self._our_payload())
+        if not handshake.finished:
+            return
+        split = handshake.split()
+        self._send = noise.CipherState(split.send_key)
+        self._receive = noise.CipherState(split.receive_key)
+        self._handshake = None
+        if self._dialler:
+            self.state = LinkState.CONFIRMING
+        else:
+            self.state = LinkState.ESTABLISHED
+            self._send_sealed(b"")  # The confirmation the dialler waits for.
+            self._events.append(self._authenticated)
+
+    def _on_record(self, receive: noise.CipherState, header: bytes, body: bytes) -> None:
+        plaintext = receive.decrypt(header, body)
+        if self.state is LinkState.CONFIRMING:
+            self.state = LinkState.ESTABLISHED
+            self._events.append(self._authenticated)
+        if plaintext:
+            self._events.append(RecordReceived(plaintext))
+
+    def _our_payload(self) -> bytes:
+        config = self._config
+        return (
+            config.identity.public_key
+            + config.life.to_bytes(8, "big")
+            + config.capabilities.to_bytes(4, "big")
+        )
+
+    def _parse_payload(self, handshake: noise.HandshakeState, payload: bytes) -> LinkAuthenticated:
+        cursor = Cursor(payload)
+        public_key = cursor.read_bytes(32)
+        life = cursor.read_u64()
+        capabilities = cursor.read_u32()  # What follows is a later version's, and ignored.
+        if handshake.remote_static is None:
+            raise RemoteProtocolError("handshake without a static key")
+        try:
+            peer = name_of_static(public_key, handshake.remote_static)
+        except AuthenticationError as error:
+            code = CloseCode.BAD_IDENTITY
+            raise RemoteProtocolError(code.text, code) from error
+        if peer == self._config.identity.name:
+            code = CloseCode.SELF if life == self._config.life else CloseCode.SAME_IDENTITY
+            raise RemoteProtocolError(code.text, code)
+        return LinkAuthenticated(peer, public_key, life, capabilities)
+
+    def _send_handshake(self, handshake: noise.HandshakeState, payload: bytes) -> None:
+        message = handshake.write_message(payload)
+        self._out += _header(FrameKind.HANDSHAKE, len(message)) + message
+
+    def _send_sealed(self, plaintext: bytes) -> None:
+        if self._send is None:
+            raise LocalProtocolError("no keys yet")
+        header = _header(FrameKind.RECORD, len(plaintext) + noise.TAG_BYTES)
+        self._out += header + self._send.encrypt(header, plaintext)
+
+
+def _header(kind: FrameKind, body_bytes: int) -> bytes:
+    return (body_bytes + 1).to_bytes(2, "big") + bytes((kind,))

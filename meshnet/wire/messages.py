@@ -1,0 +1,36 @@
+"""What a sealed record on a link says (wire.md section 3.4): one type byte and a body."""
+
+from __future__ import annotations
+
+import enum
+
+from meshnet.wire.cursor import MalformedError
+
+TOKEN_BYTES = 8
+
+
+class MessageType(enum.IntEnum):
+    PING = 1
+    """Answer with PONG and the same 8-byte token; keeps the link alive and measures it."""
+    PONG = 2
+    PEER_RECORD = 3
+    """One signed peer record."""
+
+
+def pack_message(message_type: MessageType, body: bytes) -> bytes:
+    return bytes((message_type,)) + body
+
+
+def parse_message(plaintext: bytes) -> tuple[MessageType | None, bytes]:
+    """(type, body); the type is None for one we do not know, which is to be skipped.
+
+    Raises MalformedError for what no version would send.
+    """
+    body = plaintext[1:]
+    try:
+        message_type = MessageType(plaintext[0])
+    except ValueError:
+        return None, body
+    if message_type in (MessageType.PING, MessageType.PONG) and len(body) != TOKEN_BYTES:
+        raise MalformedError(f"{message_type.name} with a token of {len(body)} bytes")
+    return message_type, body

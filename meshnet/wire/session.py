@@ -1,0 +1,56 @@
+"""A data session: one set of UDP keys between two peers, and the sealing of datagrams with them.
+
+The 16-byte outer header is the nonce (its last ``nonce_bytes``) and the associated data, so type,
+flags and index are bound too, and a nonce repeats only if a counter does. Counters start at 0 under
+a fresh key and only ever rise; keys are never stored, so a restart cannot repeat one.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from meshnet.errors import AuthenticationError
+from meshnet.ids import Endpoint, PeerName
+from meshnet.wire.ciphers import Cipher
+from meshnet.wire.datagram import HEADER, HEADER_BYTES, DatagramType
+from meshnet.wire.replay import ReplayWindow
+
+
+@define(eq=False)
+class Session:
+    """Keys in both directions. ``confirmed``: the other end has shown that it holds them too."""
+
+    peer: PeerName
+    our_index: int
+    their_index: int
+    cipher: Cipher
+    send_key: bytes = field(repr=False)
+    receive_key: bytes = field(repr=False)
+    remote: Endpoint
+    created_at: float
+    confirmed: bool = False
+    send_counter: int = 0
+    last_received_at: float = 0.0
+    window: ReplayWindow = field(factory=ReplayWindow, repr=False)
+
+    def seal(self, payload: bytes) -> bytes:
+        """A whole datagram that carries ``payload`` (parts of `meshnet.wire.datagram`)."""
+        counter = self.send_counter
+        self.send_counter = counter + 1
+        header = HEADER.pack(DatagramType.DATA, 0, 0, self.their_index, counter)
+        cipher = self.cipher
+        return header + cipher.seal(self.send_key, header[-cipher.nonce_bytes :], header, payload)
+
+    def open(self, datagram: bytes) -> bytes:
+        """The payload. Raises AuthenticationError; `fresh` decides about replays after that."""
+        if len(datagram) < HEADER_BYTES + self.cipher.tag_bytes:
+            raise AuthenticationError("shorter than header and tag")
+        header = datagram[:HEADER_BYTES]
+        cipher = self.cipher
+        return cipher.open(
+            self.receive_key, header[-cipher.nonce_bytes :], header, datagram[HEADER_BYTES:]
+        )
+
+    def fresh(self, counter: int) -> bool:
+        """True once per counter of an authenticated datagram: the replay check."""
+        return self.window.accept(counter)
