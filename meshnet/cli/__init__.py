@@ -1,0 +1,1 @@
+"""The `meshnet` command: shows and tells, by the local API only."""

@@ -1,0 +1,1 @@
+"""Whole meshes on one machine: hosts as network namespaces, one real node in each."""

@@ -1,0 +1,1 @@
+"""The Linux host's side: addresses by netlink."""

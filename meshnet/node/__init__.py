@@ -1,0 +1,1 @@
+"""The composition: where options become parts, and parts become one running peer."""

@@ -1,0 +1,1 @@
+"""TAP devices: the host's side of the overlay."""

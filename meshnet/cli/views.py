@@ -1,0 +1,111 @@
+"""How reports look to people: rich tables and lines made of the report's plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from meshnet.report import ConnectionReport, Pong, Report
+
+_STATE_STYLES = {"established": "green", "connecting": "yellow", "retrying": "yellow"}
+
+
+def show(what: object) -> None:
+    """Print a view; a pipe gets it unwrapped and without colour."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(what)
+
+
+def status(report: Report) -> Table:
+    """Who we are, whether it works, what is wrong."""
+    states = Counter(row["state"] for row in report["connections"])
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    table = Table.grid(padding=(0, 2))
+    table.add_row("Name", f"{report['name']} ({report['nickname']})")
+    table.add_row("Network", report["network"])
+    table.add_row("Access", _access(report))
+    table.add_row("Listening", f"{report['listen']} (TCP and UDP)")
+    table.add_row("Announced", ", ".join(report["addresses"]) or "no address")
+    table.add_row("TAP", f"{report['tap'] or 'none'}, overlay MTU {report['mtu']}")
+    table.add_row("Peers", f"{len(report['peers'])} known, us included")
+    table.add_row("Connections", counts or "none")
+    for row in report["connections"]:
+        if row["reason"]:
+            table.add_row("", f"{row['nickname'] or row['address']}: {row['reason']}")
+    drops = ", ".join(f"{count} {reason}" for reason, count in report["data_path"]["drops"].items())
+    table.add_row("Dropped", drops or "nothing")
+    table.add_row("Version", report["version"])
+    return table
+
+
+def peers(report: Report) -> Table:
+    """All peers known."""
+    table = _table("NAME", "NICKNAME", "REACHABLE")
+    for peer in report["peers"]:
+        ours = " (us)" if peer["name"] == report["name"] else ""
+        table.add_row(peer["name"], peer["nickname"] + ours, "yes" if peer["reachable"] else "no")
+    return table
+
+
+def connections(report: Report) -> Table:
+    """Our connections."""
+    table = _table(
+        "PEER", "ADDRESS", "DIRECTION", "STATE", "PATH", "CIPHER", "RTT", "LOSS", "REASON"
+    )
+    for row in report["connections"]:
+        table.add_row(
+            row["nickname"] or row["peer"][:8] or "?",
+            row["address"],
+            row["direction"],
+            Text(row["state"], _STATE_STYLES.get(row["state"], "red")),
+            row["path"] or "-",
+            row["cipher"] or "-",
+            milliseconds(row["rtt_ms"]),
+            _loss(row),
+            row["reason"] or "-",
+        )
+    return table
+
+
+def pong(peer: str, answer: Pong) -> str:
+    """One line of `ping`."""
+    if answer["rtt_ms"] is None:
+        return f"no answer from {peer}: seq={answer['seq']}"
+    return f"answer from {peer}: seq={answer['seq']} time={answer['rtt_ms']:.3f} ms"
+
+
+def ping_summary(pongs: Sequence[Pong]) -> str:
+    """The last line of `ping`."""
+    times = [answer["rtt_ms"] for answer in pongs if answer["rtt_ms"] is not None]
+    lost = 1 - len(times) / len(pongs)
+    line = f"{len(pongs)} sent, {len(times)} answered, {lost:.0%} lost"
+    if times:
+        line += f", min/avg/max {min(times):.3f}/{sum(times) / len(times):.3f}/{max(times):.3f} ms"
+    return line
+
+
+def milliseconds(value: float | None) -> str:
+    return f"{value:.2f} ms" if value is not None else "-"
+
+
+def _access(report: Report) -> Text:
+    if report["open"]:
+        return Text("OPEN: no password, anyone may join (traffic is sealed)", "bold red")
+    return Text("password")
+
+
+def _loss(row: ConnectionReport) -> str:
+    return f"{row['loss']:.0%}" if row["loss"] is not None else "-"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,74 @@
+"""A typed client of a node's local API; standard library only, so that plug-ins start fast."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from meshnet.errors import ApiError
+from meshnet.report import Pong, Report
+
+_TIMEOUT_S = 10.0
+
+
+def default_api_path() -> Path:
+    """Where a node of this user serves its API: as ``$MESHNET_API`` says, or the usual place."""
+    if given := os.environ.get("MESHNET_API"):
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/run/meshnet/meshnet.sock")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    base = Path(runtime) if runtime else Path.home() / ".local" / "state"
+    return base / "meshnet" / "meshnet.sock"
+
+
+class Client:
+    """Speaks to the node behind one API socket. Every call raises ApiError when it cannot."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path if path is not None else default_api_path()
+
+    def report(self) -> Report:
+        """Everything the node says of itself."""
+        return cast(Report, self._call("GET", "/v1/report"))
+
+    def ping(self, peer: str, *, seq: int = 1, timeout_s: float = 1.0) -> Pong:
+        """One probe through the data session with ``peer`` (name, prefix or nickname)."""
+        query = urlencode({"peer": peer, "seq": seq, "timeout_s": timeout_s})
+        return cast(Pong, self._call("POST", f"/v1/ping?{query}"))
+
+    def _call(self, method: str, target: str) -> Any:
+        connection = _UnixConnection(self.path)
+        try:
+            connection.request(method, target)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except FileNotFoundError:
+            raise ApiError(f"no node at {self.path}: start one, or name it with --api") from None
+        except ConnectionRefusedError:
+            raise ApiError(f"the node at {self.path} is gone: start it again") from None
+        except PermissionError:
+            raise ApiError(f"no permission for {self.path}: use the node's user or root") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ApiError(f"the node at {self.path} does not answer: {error}") from error
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise ApiError(str(answer.get("error", response.reason)))
+        return answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(str(self._path))

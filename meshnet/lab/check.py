@@ -1,0 +1,135 @@
+"""Does a lab's mesh carry traffic? Pings between all pairs, TCP, and a table of the result."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+from attrs import define
+from rich.table import Table
+from rich.text import Text
+
+from meshnet.cli.views import milliseconds
+from meshnet.lab.hosts import terminate
+from meshnet.lab.mesh import LabHost, LabMesh
+from meshnet.report import ConnectionReport
+
+_PINGS = 3
+_TRANSFER_S = 2
+# Past this many pairs only neighbours by number are measured: a transfer takes seconds.
+_MAX_MEASURED_PAIRS = 6
+_SERVER_WAIT_S = 5.0
+
+
+@define(frozen=True)
+class PairResult:
+    """What was seen between two hosts; ``None`` where nothing was measured."""
+
+    first: str
+    second: str
+    connection: ConnectionReport | None
+    ipv4_ms: float | None
+    ipv6_ms: float | None
+    gigabits_per_s: float | None
+
+    @property
+    def passed(self) -> bool:
+        return (
+            self.connection is not None
+            and self.connection["state"] == "established"
+            and self.ipv4_ms is not None
+            and self.ipv6_ms is not None
+        )
+
+
+def check_mesh(mesh: LabMesh, tell: Callable[[str], None]) -> list[PairResult]:
+    """Ping every pair over IPv4 and IPv6, and measure TCP; ``tell`` gets a line per step."""
+    pairs = list(itertools.combinations(mesh.hosts, 2))
+    measured = pairs
+    if len(pairs) > _MAX_MEASURED_PAIRS:
+        measured = list(itertools.pairwise(mesh.hosts))
+    if shutil.which("iperf3") is None:
+        tell("iperf3 is not installed: throughput is not measured")
+        measured = []
+    results: list[PairResult] = []
+    for first, second in pairs:
+        tell(f"pinging {first.nickname} - {second.nickname} over IPv4 and IPv6")
+        ipv4_ms = ping_ms(first, second.overlay_ipv4)
+        ipv6_ms = ping_ms(first, second.overlay_ipv6)
+        rate = None
+        if (first, second) in measured:
+            tell(f"one TCP stream {first.nickname} - {second.nickname} for {_TRANSFER_S} s")
+            rate = tcp_gigabits_per_s(first, second)
+        row = _connection(first, second.nickname)
+        results.append(PairResult(first.nickname, second.nickname, row, ipv4_ms, ipv6_ms, rate))
+    return results
+
+
+def result_table(results: list[PairResult]) -> Table:
+    """The table `lab run --check` ends with."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("PAIR", "STATE", "PATH", "CIPHER", "RTT", "PING IPV4", "PING IPV6", "TCP"):
+        table.add_column(column)
+    for result in results:
+        row = result.connection
+        table.add_row(
+            f"{result.first} - {result.second}",
+            Text(row["state"] if row else "missing", "green" if result.passed else "red"),
+            (row["path"] if row else "") or "-",
+            (row["cipher"] if row else "") or "-",
+            milliseconds(row["rtt_ms"] if row else None),
+            _ping_text(result.ipv4_ms),
+            _ping_text(result.ipv6_ms),
+            f"{result.gigabits_per_s:.2f} Gb/s" if result.gigabits_per_s is not None else "-",
+        )
+    return table
+
+
+def ping_ms(host: LabHost, address: str) -> float | None:
+    """Mean round trip of a few pings from ``host``; None when any of them was lost."""
+    done = host.namespace.run(
+        "ping", "-n", "-q", "-c", str(_PINGS), "-i", "0.2", "-W", "2", address
+    )
+    found = re.search(r"= [\d.]+/([\d.]+)/", done.stdout)
+    if done.returncode != 0 or " 0% packet loss" not in done.stdout or found is None:
+        return None
+    return float(found[1])
+
+
+def tcp_gigabits_per_s(client: LabHost, server: LabHost) -> float | None:
+    """Rate of one TCP stream through the overlay; None when it did not get through."""
+    address = server.overlay_ipv4
+    process = server.namespace.start("iperf3", "-s", "-1", "-B", address)
+    try:
+        for _ in _attempts(_SERVER_WAIT_S):
+            done = client.namespace.run("iperf3", "-J", "-t", str(_TRANSFER_S), "-c", address)
+            answer = json.loads(done.stdout or "{}")
+            if done.returncode == 0:
+                return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
+            if "refused" not in answer.get("error", ""):
+                return None
+    finally:
+        terminate([process])
+    return None
+
+
+def _attempts(limit_s: float) -> Iterator[None]:
+    """Tries until ``limit_s`` is over: a server takes a moment to listen."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.05)
+
+
+def _connection(host: LabHost, nickname: str) -> ConnectionReport | None:
+    report = host.report()
+    rows = report["connections"] if report is not None else []
+    return next((row for row in rows if row["nickname"] == nickname), None)
+
+
+def _ping_text(value: float | None) -> Text:
+    return Text(milliseconds(value)) if value is not None else Text("FAILED", "red")

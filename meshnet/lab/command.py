@@ -1,0 +1,62 @@
+"""``meshnet lab``: try a mesh on one machine, by hand or as a check."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import click
+
+from meshnet.cli import views
+from meshnet.lab.check import check_mesh, result_table
+from meshnet.lab.hosts import MAX_HOSTS, LabError, Underlay, check_tools
+from meshnet.lab.mesh import LabMesh
+
+_FULL_MESH_S = 30.0
+
+
+@click.group()
+def lab() -> None:
+    """Whole meshes on this machine, in network namespaces; nothing is left behind."""
+
+
+@lab.command()
+@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=3, show_default=True)
+@click.option("--check", is_flag=True, help="Ping all pairs, measure, print a table, and end.")
+def run(hosts: int, check: bool) -> None:
+    """Start HOSTS hosts with a node each, connected in a full mesh. Ctrl-C ends it."""
+    check_tools(("ping", "iputils-ping"))
+    # A killed lab tidies up as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    start = time.monotonic()
+
+    def tell(line: str) -> None:
+        click.echo(f"[{time.monotonic() - start:5.1f} s] {line}")
+
+    tell(f"starting {hosts} hosts, one node each")
+    with LabMesh(hosts) as mesh:
+        mesh.wait_full_mesh(_FULL_MESH_S, tell)
+        if not check:
+            _until_interrupted(mesh)
+            return
+        results = check_mesh(mesh, tell)
+        views.show(result_table(results))
+        failed = [result for result in results if not result.passed]
+    tell("everything is removed")
+    if failed:
+        raise LabError(f"{len(failed)} of {len(results)} pairs failed")
+
+
+def _until_interrupted(mesh: LabMesh) -> None:
+    for host in mesh.hosts:
+        click.echo(
+            f"{host.nickname}: overlay {host.overlay_ipv4} {host.overlay_ipv6}, "
+            f"underlay {Underlay.ipv4(host.number)}\n"
+            f"    enter:  nsenter -t {host.namespace.pid} -n\n"
+            f"    ask:    meshnet status --api {host.api}"
+        )
+    click.echo("Ctrl-C ends it all")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        click.echo("stopping")

@@ -1,0 +1,205 @@
+"""A mesh in a lab: one real node per host, each told of the first host only."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from meshnet.client import Client
+from meshnet.errors import ApiError
+from meshnet.lab.hosts import LabError, Namespace, Underlay, terminate
+from meshnet.report import Report
+
+OVERLAY_IPV4 = ipaddress.ip_network("10.32.0.0/24")
+OVERLAY_IPV6 = ipaddress.ip_network("fd32::/64")
+_DIRECTORY_PREFIX = "meshnet-lab-"
+_POLL_S = 0.05
+
+
+class LabHost:
+    """One host of a lab: its namespace, its node, its addresses."""
+
+    def __init__(self, number: int, namespace: Namespace, directory: Path) -> None:
+        self.number = number
+        self.nickname = f"h{number}"
+        self.namespace = namespace
+        self.directory = directory / self.nickname
+        self.directory.mkdir()
+        self.api = self.directory / "api.sock"
+        self.log = self.directory / "node.log"
+        self.overlay_ipv4 = str(OVERLAY_IPV4[number])
+        self.overlay_ipv6 = str(OVERLAY_IPV6[number])
+        self.node: subprocess.Popen[bytes] | None = None
+
+    def start_node(self, options: Sequence[str]) -> None:
+        """Start the node; it keeps its state directory over restarts."""
+        with self.log.open("ab") as log:
+            self.node = self.namespace.start(
+                sys.executable,
+                "-m",
+                "meshnet.node",
+                *("--nickname", self.nickname),
+                *("--state-dir", str(self.directory / "state")),
+                *("--api", str(self.api)),
+                *("--address", f"{self.overlay_ipv4}/{OVERLAY_IPV4.prefixlen}"),
+                *("--address", f"{self.overlay_ipv6}/{OVERLAY_IPV6.prefixlen}"),
+                *options,
+                stdout=log,
+            )
+
+    def report(self) -> Report | None:
+        """The node's report; None while it does not answer."""
+        with contextlib.suppress(ApiError):
+            return Client(self.api).report()
+        return None
+
+    def last_log_line(self) -> str:
+        with contextlib.suppress(OSError, IndexError):
+            return self.log.read_text(errors="replace").splitlines()[-1]
+        return "no log"
+
+
+class LabMesh:
+    """``count`` hosts and their nodes; all is gone when it is closed, or its process ends."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        underlay_mtu: int = 1500,
+        ipv6_underlay: bool = False,
+        password: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        """``password``: random by default. ``options`` are given to every node."""
+        self._stack = contextlib.ExitStack()
+        self._password = secrets.token_hex(16) if password is None else password
+        self._options = tuple(options)
+        self._ipv6_underlay = ipv6_underlay
+        try:
+            self.directory = self._stack.enter_context(_lab_directory())
+            self.underlay = self._stack.enter_context(Underlay(count, mtu=underlay_mtu))
+            self._stack.callback(self._stop_nodes)
+            self.hosts = [
+                LabHost(number, namespace, self.directory)
+                for number, namespace in enumerate(self.underlay.hosts, start=1)
+            ]
+            for host in self.hosts:
+                self.start_node(host)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def start_node(self, host: LabHost) -> None:
+        """Start, or start again, the node of ``host``; all but the first are told of the first."""
+        address = Underlay.ipv6(1) if self._ipv6_underlay else Underlay.ipv4(1)
+        peers = [f"[{address}]" if self._ipv6_underlay else address] if host.number != 1 else []
+        ours = Underlay.ipv6 if self._ipv6_underlay else Underlay.ipv4
+        options = ["--advertise", ours(host.number)] if self._ipv6_underlay else []
+        host.start_node(
+            [*options, "--password-file", str(self._password_file()), *self._options, *peers]
+        )
+
+    def wait_full_mesh(self, timeout_s: float, tell: Callable[[str], None] | None = None) -> float:
+        """Wait until every node has an established connection to every other; seconds it took.
+
+        ``tell`` gets a line each time the number of connections changes. Raises LabError with what
+        is missing, and why.
+        """
+        start = time.monotonic()
+        wanted = len(self.hosts) * (len(self.hosts) - 1)
+        told = -1
+        while True:
+            missing = self._missing()
+            if wanted - len(missing) != told and tell is not None:
+                told = wanted - len(missing)
+                tell(f"connected {told} of {wanted} directions")
+            if not missing:
+                return time.monotonic() - start
+            if time.monotonic() - start > timeout_s:
+                raise LabError(f"no full mesh after {timeout_s:.0f} s: {'; '.join(missing[:5])}")
+            time.sleep(_POLL_S)
+
+    def _missing(self) -> list[str]:
+        missing: list[str] = []
+        for host in self.hosts:
+            others = {other.nickname for other in self.hosts if other is not host}
+            report = host.report()
+            if host.node is not None and host.node.poll() is not None:
+                raise LabError(f"the node of {host.nickname} has ended: {host.last_log_line()}")
+            rows = report["connections"] if report is not None else []
+            reasons = {row["nickname"]: row["reason"] for row in rows}
+            done = {row["nickname"] for row in rows if row["state"] == "established"}
+            missing += [
+                f"{host.nickname}-{other}" + (f" ({reasons[other]})" if reasons.get(other) else "")
+                for other in sorted(others - done)
+            ]
+        return missing
+
+    def _password_file(self) -> Path:
+        path = self.directory / "password"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(self._password + "\n")
+        return path
+
+    def _stop_nodes(self) -> None:
+        terminate([host.node for host in self.hosts if host.node is not None])
+
+
+@contextlib.contextmanager
+def _lab_directory() -> Iterator[Path]:
+    """A directory for one lab; those of labs that were killed are removed on the way."""
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(_DIRECTORY_PREFIX + "*"):
+        if left.stat().st_uid == os.geteuid() and (lock := _try_lock(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
+    lock = _try_lock(directory)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _try_lock(directory: Path) -> int | None:
+    """An exclusive lock on a lab's directory; None while that lab lives."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

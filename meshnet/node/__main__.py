@@ -1,0 +1,25 @@
+"""``python -m meshnet.node``: one peer in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from meshnet.errors import MeshError
+from meshnet.node.logs import start_logging
+from meshnet.node.options import fail, parse_options
+from meshnet.node.run import run
+
+
+def main() -> None:
+    try:
+        config = parse_options(sys.argv[1:], os.environ)
+        start_logging(config.log_level, config.log_format)
+        asyncio.run(run(config))
+    except MeshError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

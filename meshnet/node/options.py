@@ -1,0 +1,205 @@
+"""The node's options: one table for the command line and the environment (design section 9).
+
+Each option is also ``MESHNET_<OPTION>``; the command line wins. In the environment the values of a
+repeatable option are separated by commas or spaces, and an on/off option is 1 or 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from attrs import define
+
+import meshnet
+from meshnet.aio.config import MeshConfig
+from meshnet.client import default_api_path
+from meshnet.errors import ConfigError
+from meshnet.linux.addresses import Interface
+from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
+
+_ENVIRONMENT_PREFIX = "MESHNET_"
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@define(frozen=True, kw_only=True)
+class NodeConfig:
+    """Everything one node is told. ``tap`` is None when it runs without a device."""
+
+    mesh: MeshConfig
+    tap: str | None
+    addresses: tuple[Interface, ...]
+    state_dir: Path
+    api: Path
+    log_level: str
+    log_format: str
+
+
+def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> NodeConfig:
+    """The node's configuration. Raises ConfigError; exits with 2 on wrong usage, as argparse does.
+
+    >>> parse_options(["--no-tap", "--nickname", "a", "host-b"], {}).mesh.peers
+    ('host-b',)
+    """
+    parser = _parser()
+    defaults = _from_environment(parser, environment)
+    parser.set_defaults(**defaults)
+    options = parser.parse_args(arguments)
+    tap = None if options.no_tap else options.tap
+    addresses = tuple(_interface(text) for text in options.address)
+    if addresses and tap is None:
+        raise ConfigError("--address needs a TAP device; leave out --no-tap")
+    mesh = MeshConfig(
+        nickname=options.nickname,
+        network=options.network,
+        listen=options.listen,
+        advertise=options.advertise,
+        peers=options.peers,
+        password=_password(options.password, options.password_file),
+        mtu=options.mtu,
+        discovery=not options.no_discovery,
+    )
+    return NodeConfig(
+        mesh=mesh,
+        tap=tap,
+        addresses=addresses,
+        state_dir=options.state_dir,
+        api=options.api,
+        log_level=options.log_level,
+        log_format=options.log_format,
+    )
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is a ``--help`` away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(
+        prog="meshnet.node",
+        description="Run one peer of a meshnet network in the foreground; SIGTERM stops it.",
+        epilog="Each option is also an environment variable, e.g. MESHNET_NICKNAME.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"meshnet {meshnet.__version__}")
+    parser.add_argument("peers", nargs="*", metavar="PEER", help="HOST[:PORT] to link to")
+    add = parser.add_argument
+    add("--nickname", default=_host_name(), help="name for people (default: host name)")
+    add("--network", default="meshnet", help="peers of other networks are refused")
+    add("--listen", metavar="[HOST]:PORT", help="TCP and UDP (default: [::]:6783)")
+    add(
+        "--advertise",
+        action="append",
+        default=[],
+        metavar="ADDR[:PORT]",
+        help="address others shall dial; repeatable (default: all non-loopback)",
+    )
+    # Lists, so that a second one is refused instead of silently winning.
+    add("--password", action="append", default=[], help="shared by the whole network")
+    add("--password-file", action="append", default=[], metavar="FILE", help="its first line")
+    add("--no-discovery", action="store_true", help="dial only the peers given here")
+    add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
+    add("--no-tap", action="store_true", help="run without a device")
+    add(
+        "--address",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="IPv4 or IPv6 address of the TAP with prefix length; repeatable",
+    )
+    add("--mtu", type=int, default=DEFAULT_OVERLAY_MTU, help="of the overlay, alike everywhere")
+    add("--state-dir", type=Path, default=_default_state_dir(), metavar="DIR")
+    add("--api", type=Path, default=default_api_path(), metavar="PATH", help="unix socket")
+    add("--log-level", choices=_LOG_LEVELS, default="info")
+    add("--log-format", choices=("text", "json"), default="text")
+    return parser
+
+
+def _default_state_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/meshnet")
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "meshnet"
+
+
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0]
+
+
+def _from_environment(
+    parser: argparse.ArgumentParser, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """Defaults from ``MESHNET_<OPTION>``, checked as the command line is."""
+    found: dict[str, Any] = {}
+    for action in parser._actions:
+        text = environment.get(_ENVIRONMENT_PREFIX + action.dest.upper())
+        if text is None or action.dest in ("help", "version"):
+            continue
+        variable = _ENVIRONMENT_PREFIX + action.dest.upper()
+        if isinstance(action, argparse._StoreTrueAction):
+            if text not in ("0", "1"):
+                raise ConfigError(f"{variable}={text}: use 1 or 0")
+            found[action.dest] = text == "1"
+        elif isinstance(action, argparse._AppendAction) or action.nargs == "*":
+            secret = action.dest == "password"
+            found[action.dest] = [text] if secret else text.replace(",", " ").split()
+        else:
+            if action.choices is not None and text not in action.choices:
+                raise ConfigError(f"{variable}={text}: use one of {', '.join(action.choices)}")
+            try:
+                found[action.dest] = action.type(text) if callable(action.type) else text
+            except ValueError:
+                raise ConfigError(f"{variable}={text}: not a number") from None
+    return found
+
+
+def _interface(text: str) -> Interface:
+    try:
+        if "/" not in text:
+            raise ValueError("the prefix length is missing")
+        interface = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--address {text}: {error}; write CIDR such as 10.32.0.1/12 or fd00::1/64"
+        ) from None
+    ip, network = interface.ip, interface.network
+    if ip.is_multicast or ip.is_loopback or ip.is_unspecified:
+        raise ConfigError(f"--address {text}: not an address a host can have on a network")
+    if network.num_addresses > 2 and (
+        ip == network.network_address or (ip.version == 4 and ip == network.broadcast_address)
+    ):
+        raise ConfigError(f"--address {text}: that is the network itself, not a host in it")
+    return interface
+
+
+def _password(given: Sequence[str], files: Sequence[str]) -> str | None:
+    if len(given) + len(files) > 1:
+        raise ConfigError("one password at a time: give --password or --password-file once")
+    if given:
+        return given[0]
+    if not files:
+        return None
+    try:
+        with Path(files[0]).open(encoding="utf-8") as file:
+            password = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"--password-file {files[0]}: {reason}") from None
+    if not password:
+        raise ConfigError(f"--password-file {files[0]}: the first line is empty")
+    return password
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, exit 1: refused or failed."""
+    sys.stderr.write(f"meshnet.node: {message}\n")
+    raise SystemExit(1)

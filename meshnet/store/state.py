@@ -1,0 +1,113 @@
+"""The state directory: identity, lock, and the numbers that must rise for ever.
+
+Every write is atomic and durable (new file, fsync, rename, fsync of the directory): after a crash a
+file is the old one or the new one, never half of either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from meshnet.errors import StateError
+
+_SEED_BYTES = 32
+_MAX_GENERATION = 2**24 - 1
+
+
+class FileState:
+    """A `StatePort` on disk. One process at a time holds a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open, or make, the state. Raises StateError with one line that says what to do."""
+        self.directory = directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(
+                f"cannot use state directory {directory}: {error.strerror}; see --state-dir"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise StateError(
+                f"state directory {directory} is in use by another node; "
+                "stop it, or choose another with --state-dir"
+            ) from error
+        self._closed = False
+        try:
+            self.identity_seed = self._load_seed()
+            self.incarnation, self.generation = self._next_life()
+        except StateError:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise StateError(f"cannot keep state in {directory}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Give the lock back. Closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._lock)
+
+    def _load_seed(self) -> bytes:
+        path = self.directory / "identity"
+        if not path.exists():
+            seed = os.urandom(_SEED_BYTES)
+            write_durably(path, seed.hex() + "\n")
+            return seed
+        if path.stat().st_mode & 0o077:
+            raise StateError(f"{path} is open to others; run: chmod 600 {path}")
+        with contextlib.suppress(ValueError):
+            seed = bytes.fromhex(path.read_text(encoding="ascii"))
+            if len(seed) == _SEED_BYTES:
+                return seed
+        raise StateError(
+            f"{path} is damaged; restore it, or remove {self.directory} to become a new peer"
+        )
+
+    def _next_life(self) -> tuple[int, int]:
+        """(incarnation, generation) of this start, made durable before anyone uses them."""
+        path = self.directory / "life.json"
+        incarnation, generation = int.from_bytes(os.urandom(8), "big"), 0
+        if path.exists():
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))
+                incarnation, generation = int(kept["incarnation"]), int(kept["generation"])
+                if not (0 <= incarnation < 2**64 and 0 <= generation < _MAX_GENERATION):
+                    raise ValueError("out of range")
+            except (ValueError, KeyError, TypeError) as error:
+                raise StateError(
+                    f"{path} is damaged; restore it, or remove {self.directory} "
+                    "to become a new peer"
+                ) from error
+        generation += 1
+        life = {"incarnation": incarnation, "generation": generation}
+        write_durably(path, json.dumps(life) + "\n")
+        return incarnation, generation
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``, mode 0600, all or nothing. Raises OSError."""
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
