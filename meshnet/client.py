@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from meshnet.errors import ApiError
+from meshnet.paths import default_api_path
 from meshnet.report import Pong, Report
 
 _TIMEOUT_S = 10.0
-
-
-def default_api_path() -> Path:
-    """Where a node of this user serves its API: as ``$MESHNET_API`` says, or the usual place."""
-    if given := os.environ.get("MESHNET_API"):
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/run/meshnet/meshnet.sock")
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    base = Path(runtime) if runtime else Path.home() / ".local" / "state"
-    return base / "meshnet" / "meshnet.sock"
 
 
 class Client:

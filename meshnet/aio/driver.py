@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from meshnet.aio.sockets import UdpSocket
 from meshnet.engine import Dial, Engine
@@ -195,8 +196,8 @@ class _LinkTransport(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast, not a check: uvloop's transports are not registered as asyncio.Transport.
+        self._transport = transport = cast(asyncio.Transport, transport)
         peername = transport.get_extra_info("peername")
         if peername is None or (self._target_id is None and self._driver.is_crowded):
             transport.abort()

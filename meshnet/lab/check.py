@@ -108,8 +108,9 @@ def tcp_gigabits_per_s(client: LabHost, server: LabHost) -> float | None:
         for _ in _attempts(_SERVER_WAIT_S):
             done = client.namespace.run("iperf3", "-J", "-t", str(_TRANSFER_S), "-c", address)
             answer = json.loads(done.stdout or "{}")
-            if done.returncode == 0:
-                return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
+            received = answer.get("end", {}).get("sum_received")
+            if received is not None:
+                return float(received["bits_per_second"]) / 1e9
             if "refused" not in answer.get("error", ""):
                 return None
     finally:

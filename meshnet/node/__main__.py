@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
+
+import uvloop
 
 from meshnet.errors import MeshError
 from meshnet.node.logs import start_logging
@@ -16,7 +17,7 @@ def main() -> None:
     try:
         config = parse_options(sys.argv[1:], os.environ)
         start_logging(config.log_level, config.log_format)
-        asyncio.run(run(config))
+        uvloop.run(run(config))
     except MeshError as error:
         fail(str(error))
 

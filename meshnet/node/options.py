@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,9 @@ from attrs import define
 
 import meshnet
 from meshnet.aio.config import MeshConfig
-from meshnet.client import default_api_path
 from meshnet.errors import ConfigError
 from meshnet.linux.addresses import Interface
+from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 
 _ENVIRONMENT_PREFIX = "MESHNET_"
@@ -117,18 +116,11 @@ def _parser() -> argparse.ArgumentParser:
         help="IPv4 or IPv6 address of the TAP with prefix length; repeatable",
     )
     add("--mtu", type=int, default=DEFAULT_OVERLAY_MTU, help="of the overlay, alike everywhere")
-    add("--state-dir", type=Path, default=_default_state_dir(), metavar="DIR")
+    add("--state-dir", type=Path, default=default_state_dir(), metavar="DIR")
     add("--api", type=Path, default=default_api_path(), metavar="PATH", help="unix socket")
     add("--log-level", choices=_LOG_LEVELS, default="info")
     add("--log-format", choices=("text", "json"), default="text")
     return parser
-
-
-def _default_state_dir() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/meshnet")
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "meshnet"
 
 
 def _host_name() -> str:
