@@ -41,8 +41,9 @@ SECONDS=0
 "$venv/bin/python" -m pip install --no-input --disable-pip-version-check -e "$what" \
   >"$venv/install.log" 2>&1 </dev/null &
 pip=$!
-# pip tells only its log, so the names it has come to are shown from there.
-tail -n +1 -f --pid="$pip" "$venv/install.log" 2>/dev/null | sed -nu 's/^Collecting \([A-Za-z0-9._-]*\).*/  \1/p'
+# The names that pip has come to, as it writes them (the second form is that of a package in a local folder).
+tail -n +1 -f --pid="$pip" "$venv/install.log" 2>/dev/null |
+  sed -nuE 's/^Collecting ([A-Za-z0-9._-]+).*/  \1/p; s,^Processing .*/([A-Za-z0-9._]+)-[0-9].*,  \1,p'
 if ! wait "$pip"; then
   tail -n 25 "$venv/install.log" >&2
   die 'pip could not install meshnet'

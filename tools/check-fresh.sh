@@ -59,7 +59,7 @@ make_base() {
   # Neither the mirror nor the resolver is to be recorded.
   rm -f "$root"/etc/apt/sources.list "$root"/etc/resolv.conf "$root"/etc/hostname "$root"/var/log/bootstrap.log
   mkdir -p "$cache"
-  rm -f "$cache"/base-*
+  rm -f "$cache/base-$suite"-*
   tar -C "$root" -c --exclude='./dev/*' --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/lib/apt/lists/*' . |
     gzip -1 >"$work/base.tar.gz"
   mv "$work/base.tar.gz" "$base"
@@ -81,7 +81,7 @@ failed=()
 for target in demo test; do
   say "make $target in the bare root"
   SECONDS=0
-  if inside tools/in-root.sh "$root" "$work/folders" make -C /root/meshnet "$target"; then
+  if inside tools/in-root.sh "$root" "$work/folders" env -C /root/meshnet make "$target"; then
     say "make $target in the bare root: ok, $SECONDS s"
   else
     say "make $target in the bare root: FAILED, $SECONDS s"

@@ -14,8 +14,7 @@ lend_file() {
   shift
   for file; do
     [ -f "$file" ] || continue
-    rm -f "$root$file"
-    cp -L --parents --preserve=mode "$file" "$root"
+    install -D -m "$(stat -L -c %a "$file")" "$file" "$root$file"
   done
 }
 

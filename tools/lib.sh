@@ -46,9 +46,6 @@ apt_install() {
   return "$status"
 }
 
-# sum_line FILE: the last "N passed, N failed[, N skipped]" line of a test run's output.
-sum_line() { grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$1" | tail -n 1; }
-
 # number WORD LINE: the number before WORD in a test runner's closing line, 0 if it is not there.
 number() {
   if [[ $2 =~ ([0-9]+)\ $1 ]]; then echo "${BASH_REMATCH[1]}"; else echo 0; fi

@@ -23,13 +23,14 @@ record() {
 
 # check NAME COMMAND...: counts as one test; its output matters only when it fails.
 check() {
-  local name=$1
+  local name=$1 log=$scratch/$1.log
   shift
   SECONDS=0
-  if quietly "$scratch/$name.log" "$@"; then
+  if "$@" >"$log" 2>&1 </dev/null; then
     say "$name: ok, $SECONDS s"
     record "$name" "$SECONDS" 1 0 0
   else
+    cat "$log"
     say "$name: FAILED, $SECONDS s"
     record "$name" "$SECONDS" 0 1 0
   fi
@@ -104,7 +105,7 @@ tiers_in_tree() {
 check ruff "$bin/ruff" check .
 check ruff-format "$bin/ruff" format --check .
 check mypy "$bin/mypy"
-check lint-imports "$bin/lint-imports"
+check lint-imports "$bin/lint-imports" --no-logo
 
 if [ "${1:-}" != checks ]; then
   mapfile -t present < <(tiers_in_tree)

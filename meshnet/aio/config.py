@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define, field
 
 from meshnet.errors import ConfigError
@@ -15,23 +17,27 @@ DEFAULT_PORT = 6783
 MAX_NETWORK_BYTES = 64
 
 
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @define(frozen=True, kw_only=True)
 class MeshConfig:
     """One peer's settings. Raises ConfigError, with one line that says what to change.
 
-    ``listen``: ``HOST:PORT`` for TCP and UDP, port 0 for any; ``None`` is ``[::]:6783``, or
-    ``0.0.0.0:6783`` where IPv6 is off. ``advertise``: addresses others shall dial; by default the
-    one listened on, if it is a specific one. ``password`` and ``psk`` (32 bytes) exclude each
-    other; without either the network is open: sealed, but anyone may join. ``mtu`` is the
-    overlay's, in bytes, the same on every peer. ``ciphers``: in order of preference; by default
-    measured.
+    ``listen``: ``[HOST]:PORT`` for TCP and UDP, port 0 for any; without a host, every address of
+    both families, or of IPv4 where IPv6 is off. ``advertise``: addresses others shall dial; by
+    default the one listened on, if it is a specific one. ``password`` and ``psk`` (32 bytes)
+    exclude each other; without either the network is open: sealed, but anyone may join. ``mtu`` is
+    the overlay's, in bytes, the same on every peer. ``ciphers``: in order of preference; by
+    default measured.
     """
 
     nickname: str = ""
     network: str = "meshnet"
-    listen: str | None = None
-    advertise: tuple[str, ...] = field(default=(), converter=tuple)
-    peers: tuple[str, ...] = field(default=(), converter=tuple)
+    listen: str = f":{DEFAULT_PORT}"
+    advertise: tuple[str, ...] = field(default=(), converter=_texts)
+    peers: tuple[str, ...] = field(default=(), converter=_texts)
     password: str | None = field(default=None, repr=False)
     psk: bytes | None = field(default=None, repr=False)
     mtu: int = DEFAULT_OVERLAY_MTU
@@ -68,10 +74,8 @@ class MeshConfig:
         """True when anyone who can reach us may join."""
         return self.password is None and self.psk is None
 
-    def listen_address(self) -> tuple[str, int] | None:
-        """(host, port), or None for the default."""
-        if self.listen is None:
-            return None
+    def listen_address(self) -> tuple[str, int]:
+        """(host, port); an empty host is every address."""
         try:
             return split_host_port(self.listen, DEFAULT_PORT)
         except ValueError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -147,11 +148,17 @@ class Driver:
         except TimeoutError:
             reason = "no answer to the TCP connection"
         except OSError as error:
-            reason = error.strerror or str(error)
-        self._engine.dial_failed(dial.target_id, reason, self._loop.time())
-        self.drain()
+            # The loop's own text repeats the address; the system's says what happened. A failed
+            # look-up has a negative number and a text of its own.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        self.dial_failed(dial.target_id, reason)
 
     # What the transports report.
+
+    def dial_failed(self, target_id: int, reason: str) -> None:
+        self._engine.dial_failed(target_id, reason, self._loop.time())
+        self.drain()
 
     def link_made(self, link: _LinkTransport, remote: Endpoint, target_id: int | None) -> LinkId:
         link_id, self._next_link_id = self._next_link_id, self._next_link_id + 1
@@ -201,9 +208,9 @@ class _LinkTransport(asyncio.Protocol):
         peername = transport.get_extra_info("peername")
         if peername is None or (self._target_id is None and self._driver.is_crowded):
             transport.abort()
+            if self._target_id is not None:
+                self._driver.dial_failed(self._target_id, "the connection was reset at once")
             return
-        tcp = transport.get_extra_info("socket")
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         remote = Endpoint.of(peername[0].partition("%")[0], peername[1])
         self._link_id = self._driver.link_made(self, remote, self._target_id)
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import meshnet
-from meshnet.aio.config import DEFAULT_PORT, MeshConfig, parse_advertise, parse_peer
+from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
 from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
@@ -65,7 +65,7 @@ class Mesh:
 
     async def __aenter__(self) -> Self:
         config = self.config
-        listener, udp = listen(config.listen_address(), DEFAULT_PORT)
+        listener, udp = listen(*config.listen_address())
         try:
             self._listen = listener.getsockname()[:2]
             engine_config = EngineConfig(

@@ -28,6 +28,7 @@ _SO_RCVBUFFORCE = 33
 # Our choice: at 1 Gb/s, 4 MiB are 33 ms of datagrams while Python is busy elsewhere.
 _SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 _BACKLOG = 128
+_IPV6_IS_OFF = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _MAX_CACHED_ADDRESSES = 4096
 
 MAX_DATAGRAM_BYTES = (
@@ -37,22 +38,21 @@ MAX_DATAGRAM_BYTES = (
 _SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
-def listen(address: tuple[str, int] | None, default_port: int) -> tuple[socket.socket, UdpSocket]:
-    """(TCP listener, UDP socket), both on ``address``; None is the dual-stack wildcard.
+def listen(host: str, port: int) -> tuple[socket.socket, UdpSocket]:
+    """(TCP listener, UDP socket), both on one address.
 
-    Port 0 finds one that is free for both. Raises ListenError with one line that says what to do.
+    An empty host is all addresses of both families, or of IPv4 where IPv6 is off. Port 0 finds one
+    that is free for both. Raises ListenError with one line that says what to do.
     """
-    if address is None:
-        try:
-            return _listen("::", default_port)
-        except ListenError as error:
-            if error.__cause__ is None or getattr(error.__cause__, "errno", None) not in (
-                errno.EAFNOSUPPORT,
-                errno.EADDRNOTAVAIL,
-            ):
-                raise
-            return _listen("0.0.0.0", default_port)
-    return _listen(address[0] or "::", address[1])
+    if host:
+        return _listen(host, port)
+    try:
+        return _listen("::", port)
+    except ListenError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _IPV6_IS_OFF:
+            return _listen("0.0.0.0", port)
+        raise
 
 
 def _listen(host: str, port: int) -> tuple[socket.socket, UdpSocket]:

@@ -60,11 +60,11 @@ def check_mesh(mesh: LabMesh, tell: Callable[[str], None]) -> list[PairResult]:
         tell(f"pinging {first.nickname} - {second.nickname} over IPv4 and IPv6")
         ipv4_ms = ping_ms(first, second.overlay_ipv4)
         ipv6_ms = ping_ms(first, second.overlay_ipv6)
+        row = _connection(first, second.nickname)
         rate = None
         if (first, second) in measured:
             tell(f"one TCP stream {first.nickname} - {second.nickname} for {_TRANSFER_S} s")
             rate = tcp_gigabits_per_s(first, second)
-        row = _connection(first, second.nickname)
         results.append(PairResult(first.nickname, second.nickname, row, ipv4_ms, ipv6_ms, rate))
     return results
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from attrs import define
 
 import meshnet
-from meshnet.aio.config import MeshConfig
+from meshnet.aio.config import DEFAULT_PORT, MeshConfig
 from meshnet.errors import ConfigError
 from meshnet.linux.addresses import Interface
 from meshnet.paths import default_api_path, default_state_dir
@@ -94,7 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--nickname", default=_host_name(), help="name for people (default: host name)")
     add("--network", default="meshnet", help="peers of other networks are refused")
-    add("--listen", metavar="[HOST]:PORT", help="TCP and UDP (default: [::]:6783)")
+    add(
+        "--listen",
+        default=f":{DEFAULT_PORT}",
+        metavar="[HOST]:PORT",
+        help=f"TCP and UDP (default: [::]:{DEFAULT_PORT}, or 0.0.0.0 where IPv6 is off)",
+    )
     add(
         "--advertise",
         action="append",

@@ -1,5 +1,8 @@
-"""The public test kit: in-memory twins of the seams, to test programs built on meshnet."""
+"""The public test kit: in-memory twins of the seams, and what every twin must do."""
 
+from meshnet.testing.conformance import check_frame_port as check_frame_port
+from meshnet.testing.conformance import check_state_port as check_state_port
 from meshnet.testing.frame_port import MemoryPort as MemoryPort
+from meshnet.testing.state import MemoryState as MemoryState
 
-__all__ = ["MemoryPort"]
+__all__ = ["MemoryPort", "MemoryState", "check_frame_port", "check_state_port"]

@@ -24,7 +24,8 @@ from meshnet.wire.identity import Identity, name_of_static
 MAGIC = b"MESHNET\n"
 VERSION = 1
 HELLO_BYTES = len(MAGIC) + 4 + NETWORK_ID_BYTES
-HEADER_BYTES = 3
+SIZE_BYTES = 2
+HEADER_BYTES = SIZE_BYTES + 1
 MAX_RECORD_BYTES = 65535 - noise.TAG_BYTES - 1
 
 # Our choice: what a stranger can make us hold. Message 2, the longest, has 32 + 48 + 44 + 16 bytes.
@@ -143,7 +144,7 @@ class LinkProtocol:
         if self.state is LinkState.CLOSED:
             return
         body = bytes((code,))
-        if self._send is not None and self.state is LinkState.ESTABLISHED:
+        if self._send is not None:
             header = _header(FrameKind.CLOSE, len(body) + noise.TAG_BYTES)
             self._out += header + self._send.encrypt(header, body)
         elif self.state is not LinkState.HELLO or self._dialler:
@@ -199,19 +200,19 @@ class LinkProtocol:
         return True
 
     def _next_frame(self) -> tuple[bytes, bytes] | None:
-        if len(self._buffer) < HEADER_BYTES:
+        if len(self._buffer) < SIZE_BYTES:
             return None
-        size = int.from_bytes(self._buffer[:2], "big")
+        size = int.from_bytes(self._buffer[:SIZE_BYTES], "big")
         if size < 1:
             raise RemoteProtocolError("empty frame on the link")
         trusted = self.state is LinkState.ESTABLISHED or self.state is LinkState.CONFIRMING
         if not trusted and size > MAX_HANDSHAKE_FRAME_BYTES:
             raise RemoteProtocolError(f"oversized handshake frame ({size} bytes)")
-        if len(self._buffer) < 2 + size:
+        if len(self._buffer) < SIZE_BYTES + size:
             return None
         header = bytes(self._buffer[:HEADER_BYTES])
-        body = bytes(self._buffer[HEADER_BYTES : 2 + size])
-        del self._buffer[: 2 + size]
+        body = bytes(self._buffer[HEADER_BYTES : SIZE_BYTES + size])
+        del self._buffer[: SIZE_BYTES + size]
         return header, body
 
     def _on_frame(self, header: bytes, body: bytes) -> None:
@@ -311,4 +312,4 @@ class LinkProtocol:
 
 
 def _header(kind: FrameKind, body_bytes: int) -> bytes:
-    return (body_bytes + 1).to_bytes(2, "big") + bytes((kind,))
+    return (body_bytes + 1).to_bytes(SIZE_BYTES, "big") + bytes((kind,))

@@ -1,0 +1,72 @@
+"""What every implementation of a seam must do, ours and yours: run these against it.
+
+Each check raises AssertionError with the promise that was broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import select
+from collections.abc import Awaitable, Callable
+
+from meshnet.ports import FramePort, StatePort
+
+_READABLE_WITHIN_S = 5.0
+_BROADCAST = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x01" + b"\x88\xb5"
+
+
+async def check_frame_port(
+    port: FramePort,
+    host_sends: Callable[[bytes], None],
+    host_receives: Callable[[], Awaitable[bytes]],
+) -> None:
+    """A `FramePort`, and the host's side of it. The port is closed at the end.
+
+    Frames the host sends of its own accord (a device that is up does) are told apart by ethertype.
+    """
+    sent = [_BROADCAST + bytes((number,)) * 50 for number in range(8)]
+
+    for frame in sent:
+        host_sends(frame)
+    seen: list[bytes] = []
+    while len(seen) < len(sent):
+        assert _readable(port), "the descriptor polls readable while frames wait"
+        burst = port.read_frames(3)
+        assert 1 <= len(burst) <= 3, "a burst has at least one frame when one waits, never too many"
+        seen += [frame for frame in burst if frame[12:14] == _BROADCAST[12:14]]
+    assert seen == sent, "frames come whole, unchanged and in order"
+
+    bursts = iter(lambda: port.read_frames(64), [])
+    assert len(list(itertools.islice(bursts, 1000))) < 1000, "an empty list when none waits"
+
+    assert port.write_frames(sent) == 0, "the host takes a small burst whole"
+    for frame in sent:
+        async with asyncio.timeout(_READABLE_WITHIN_S):
+            while (got := await host_receives())[12:14] != _BROADCAST[12:14]:
+                pass
+        assert got == frame, "the host sees frames whole, unchanged and in order"
+
+    assert port.name, "the port has a name for people"
+    port.close()
+    port.close()
+
+
+def check_state_port(open_state: Callable[[], StatePort]) -> None:
+    """A `StatePort`: ``open_state`` is called once per life, after the one before was closed."""
+    lives: list[tuple[bytes, int, int]] = []
+    for _ in range(3):
+        state = open_state()
+        lives.append((state.identity_seed, state.incarnation, state.generation))
+        state.close()
+        state.close()
+    seeds, incarnations, generations = zip(*lives, strict=True)
+    assert len(seeds[0]) == 32, "a seed has 32 bytes"
+    assert len(set(seeds)) == 1, "the identity survives"
+    assert len(set(incarnations)) == 1, "the incarnation is the disk's, not the process's"
+    assert list(generations) == sorted(set(generations)), "each life's generation is greater"
+
+
+def _readable(port: FramePort) -> bool:
+    readable, _, _ = select.select([port.fileno()], [], [], _READABLE_WITHIN_S)
+    return bool(readable)

@@ -1,0 +1,105 @@
+"""Options and environment: one table, one clear line per mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meshnet.errors import ConfigError
+from meshnet.node.options import parse_options
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    config = parse_options([], {})
+    assert config.mesh.network == "meshnet"
+    assert config.mesh.listen_address() == ("", 6783)
+    assert config.mesh.mtu == 1376
+    assert config.tap == "mesh0"
+    assert config.mesh.is_open
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    environment = {"MESHNET_NICKNAME": "env", "MESHNET_NETWORK": "env-net"}
+    config = parse_options(["--nickname", "line"], environment)
+    assert (config.mesh.nickname, config.mesh.network) == ("line", "env-net")
+
+
+def test_repeatable_options_come_from_the_environment_too() -> None:
+    environment = {
+        "MESHNET_PEERS": "host-b,host-c:1",
+        "MESHNET_ADDRESS": "10.32.0.1/12 fd00::1/64",
+        "MESHNET_NO_DISCOVERY": "1",
+    }
+    config = parse_options([], environment)
+    assert config.mesh.peers == ("host-b", "host-c:1")
+    assert [str(address) for address in config.addresses] == ["10.32.0.1/12", "fd00::1/64"]
+    assert not config.mesh.discovery
+
+
+def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
+    assert parse_options(["b"], {"MESHNET_PEERS": "a"}).mesh.peers == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "match"),
+    [
+        (["--address", "10.0.0.1"], {}, "prefix length is missing"),
+        (["--address", "10.0.0.0/33"], {}, "write CIDR such as"),
+        (["--address", "10.0.0.256/24"], {}, "write CIDR such as"),
+        (["--address", "10.0.0.0/24"], {}, "the network itself"),
+        (["--address", "10.0.0.255/24"], {}, "the network itself"),
+        (["--address", "fd00::/64"], {}, "the network itself"),
+        (["--address", "224.0.0.1/4"], {}, "not an address a host can have"),
+        (["--address", "::1/128"], {}, "not an address a host can have"),
+        (["--no-tap", "--address", "10.0.0.1/24"], {}, "leave out --no-tap"),
+        (["--password", "a", "--password-file", "b"], {}, "one password at a time"),
+        (["--password", ""], {}, "password is empty"),
+        (["--password-file", "/nonexistent"], {}, "No such file"),
+        (["--listen", "host:99999"], {}, "not a port"),
+        (["--listen", "[::1"], {}, r"\[ADDR\]:PORT"),
+        (["--advertise", "host"], {}, "write IP or IP:PORT"),
+        (["--mtu", "100"], {}, "use 1280 to 9000"),
+        (["--nickname", "x" * 65], {}, "at most 64"),
+        (["--nickname", "a\nb"], {}, "printable"),
+        (["--network", ""], {}, "1 to 64"),
+        ([":6783"], {}, "write HOST or HOST:PORT"),
+        (["host:"], {}, "no port after the colon"),
+        ([], {"MESHNET_MTU": "big"}, "MESHNET_MTU=big: not a number"),
+        ([], {"MESHNET_NO_TAP": "yes"}, "use 1 or 0"),
+        ([], {"MESHNET_LOG_LEVEL": "loud"}, "use one of"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    arguments: list[str], environment: dict[str, str], match: str
+) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        parse_options(arguments, environment)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [["--mtu", "x"], ["--unknown"], ["--log-level", "loud"]])
+def test_wrong_usage_is_one_line_and_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_options(arguments, {})
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_password_file_gives_its_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("s3cret with spaces\nsecond line\n")
+    assert parse_options(["--password-file", str(path)], {}).mesh.password == "s3cret with spaces"
+
+
+def test_secrets_do_not_show_in_reprs() -> None:
+    assert "s3cret" not in repr(parse_options(["--password", "s3cret"], {}))
+
+
+def test_an_empty_password_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match="first line is empty"):
+        parse_options(["--password-file", str(path)], {})
