@@ -1,0 +1,1 @@
+"""The protocol, byte by byte: docs/wire.md as code. Pure; PyNaCl stands behind crypto.py."""
