@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from meshnet.aio.mesh import Mesh as Mesh
     from meshnet.ids import Endpoint as Endpoint
     from meshnet.ids import PeerName as PeerName
-
-__version__ = "0.1.0"
+    from meshnet.version import __version__ as __version__
 
 _HOMES = {
     "Endpoint": "meshnet.ids",
     "Mesh": "meshnet.aio.mesh",
     "MeshConfig": "meshnet.aio.config",
     "PeerName": "meshnet.ids",
+    "__version__": "meshnet.version",
     "errors": "meshnet.errors",
     "events": "meshnet.events",
 }

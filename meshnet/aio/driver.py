@@ -1,7 +1,8 @@
 """The one loop between an `Engine` and the world: sockets, the frame port, and time.
 
-Each callback is the engine's contract in small: one input, then `_drain`. The two data-path
-callbacks take bursts, so the loop's overhead is paid once per burst.
+Each callback is the engine's contract in small: one input, then `drain`. The two data-path
+callbacks take bursts, so the loop's overhead is paid once per burst. Time is the system's: uvloop's
+own has a resolution of 1 ms, too coarse for round trips.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from time import monotonic
 from typing import cast
 
 from meshnet.aio.sockets import UdpSocket
@@ -75,7 +77,7 @@ class Driver:
         await asyncio.gather(*self._dials, return_exceptions=True)
         if self._server is not None:
             self._server.close()
-        self._engine.stop(self._loop.time())
+        self._engine.stop(monotonic())
         self.drain()
         if self._timer is not None:
             self._timer.cancel()
@@ -113,12 +115,12 @@ class Driver:
                 engine.counters.drops[DropReason.TAP_WRITE_FAILED] += refused
 
     def _udp_readable(self) -> None:
-        self._engine.receive_datagrams(self._udp.receive(_BURST), self._loop.time())
+        self._engine.receive_datagrams(self._udp.receive(_BURST), monotonic())
         self.drain()
 
     def _frames_readable(self) -> None:
         assert self._frame_port is not None, "the reader is only added with a port"
-        self._engine.receive_frames(self._frame_port.read_frames(_BURST), self._loop.time())
+        self._engine.receive_frames(self._frame_port.read_frames(_BURST), monotonic())
         # Frames change nothing but what is to be sent: no links, dials, events or deadlines.
         self._flush_data()
 
@@ -128,13 +130,13 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = (
-            self._loop.call_at(deadline, self._timer_due) if deadline is not None else None
-        )
+        self._timer = None
+        if deadline is not None:
+            self._timer = self._loop.call_later(max(0.0, deadline - monotonic()), self._timer_due)
 
     def _timer_due(self) -> None:
         self._timer_at = None
-        self._engine.handle_timer(self._loop.time())
+        self._engine.handle_timer(monotonic())
         self.drain()
 
     async def _dial(self, dial: Dial) -> None:
@@ -157,13 +159,13 @@ class Driver:
     # What the transports report.
 
     def dial_failed(self, target_id: int, reason: str) -> None:
-        self._engine.dial_failed(target_id, reason, self._loop.time())
+        self._engine.dial_failed(target_id, reason, monotonic())
         self.drain()
 
     def link_made(self, link: _LinkTransport, remote: Endpoint, target_id: int | None) -> LinkId:
         link_id, self._next_link_id = self._next_link_id, self._next_link_id + 1
         self._links[link_id] = link
-        self._engine.link_opened(link_id, remote, target_id, self._loop.time())
+        self._engine.link_opened(link_id, remote, target_id, monotonic())
         self.drain()
         return link_id
 
@@ -172,12 +174,12 @@ class Driver:
         return len(self._links) >= _MAX_ACCEPTED
 
     def link_data(self, link_id: LinkId, data: bytes) -> None:
-        self._engine.receive_link_bytes(link_id, data, self._loop.time())
+        self._engine.receive_link_bytes(link_id, data, monotonic())
         self.drain()
 
     def link_gone(self, link_id: LinkId, reason: str) -> None:
         if self._links.pop(link_id, None) is not None:
-            self._engine.link_ended(link_id, reason, self._loop.time())
+            self._engine.link_ended(link_id, reason, monotonic())
             self.drain()
             if not self._links:
                 self._no_links.set()

@@ -13,7 +13,6 @@ import time
 from types import TracebackType
 from typing import Self
 
-import meshnet
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
 from meshnet.aio.sockets import listen
@@ -34,6 +33,7 @@ from meshnet.events import (
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.ports import FramePort, StatePort
 from meshnet.report import Report
+from meshnet.version import __version__
 from meshnet.wire.ciphers import rank_by_speed
 from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
 
@@ -83,10 +83,9 @@ class Mesh:
                 ciphers=config.ciphers or rank_by_speed(time.perf_counter),
                 discovery=config.discovery,
             )
-            loop = asyncio.get_running_loop()
-            self._engine = Engine(engine_config, os.urandom, loop.time())
+            self._engine = Engine(engine_config, os.urandom, time.monotonic())
             for peer in config.peers:
-                self._engine.connect(*parse_peer(peer), loop.time())
+                self._engine.connect(*parse_peer(peer), time.monotonic())
             self._driver = Driver(self._engine, listener, udp, self._port, self._on_event)
             await self._driver.start()
         except BaseException:
@@ -119,7 +118,7 @@ class Mesh:
     def connect(self, peer: str) -> None:
         """Keep a link to whoever answers at ``HOST[:PORT]``. Raises ConfigError."""
         engine = self._running
-        engine.connect(*parse_peer(peer), asyncio.get_running_loop().time())
+        engine.connect(*parse_peer(peer), time.monotonic())
         self._drain()
 
     def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
@@ -144,11 +143,10 @@ class Mesh:
 
     async def ping(self, peer: PeerName, *, timeout_s: float = 1.0) -> float | None:
         """Round trip through the data session in seconds; None: no session, or no answer."""
-        loop = asyncio.get_running_loop()
-        probe_id = self._running.ping(peer, loop.time())
+        probe_id = self._running.ping(peer, time.monotonic())
         if probe_id is None:
             return None
-        waiter: asyncio.Future[float] = loop.create_future()
+        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._pings[probe_id] = waiter
         self._drain()
         try:
@@ -169,7 +167,7 @@ class Mesh:
             "name": str(engine.name),
             "nickname": self.config.nickname,
             "network": self.config.network,
-            "version": meshnet.__version__,
+            "version": __version__,
             "open": self.config.is_open,
             "listen": self.address,
             "addresses": [str(endpoint) for endpoint in engine.endpoints],

@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 from attrs import define
 
-import meshnet
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
 from meshnet.errors import ConfigError
 from meshnet.linux.addresses import Interface
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
+from meshnet.version import __version__
 
 _ENVIRONMENT_PREFIX = "MESHNET_"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Each option is also an environment variable, e.g. MESHNET_NICKNAME.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"meshnet {meshnet.__version__}")
+    parser.add_argument("--version", action="version", version=f"meshnet {__version__}")
     parser.add_argument("peers", nargs="*", metavar="PEER", help="HOST[:PORT] to link to")
     add = parser.add_argument
     add("--nickname", default=_host_name(), help="name for people (default: host name)")

@@ -1,9 +1,8 @@
-"""The commands of `meshnet`. Exit status: 0 done, 1 refused or failed, 2 wrong usage."""
+"""The commands that ask a node: `meshnet status`, `peers`, `connections`, `report`, `ping`."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-import meshnet
 from meshnet.cli import views
 from meshnet.client import Client
-from meshnet.errors import MeshError
 from meshnet.report import Pong
+from meshnet.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +32,7 @@ def node_options(command: F) -> F:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(meshnet.__version__, prog_name="meshnet")
+@click.version_option(__version__, prog_name="meshnet")
 def cli() -> None:
     """See and steer a meshnet node on this host."""
 
@@ -98,26 +96,3 @@ def _show(what: object, as_json: bool) -> None:
         click.echo(json.dumps(what, indent=2))
     else:
         views.show(what)
-
-
-def main() -> None:
-    """The entry point: every refusal is one line on stderr and exit status 1."""
-    from meshnet.lab.command import lab
-
-    cli.add_command(lab)
-    try:
-        cli(standalone_mode=False)
-    except click.UsageError as error:
-        sys.stderr.write(f"meshnet: {error.format_message()} (see --help)\n")
-        raise SystemExit(2) from None
-    except MeshError as error:
-        sys.stderr.write(f"meshnet: {error}\n")
-        raise SystemExit(1) from None
-    except (click.Abort, KeyboardInterrupt):
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()
