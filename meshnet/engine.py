@@ -211,8 +211,9 @@ class Engine:
         """A `Dial` came to nothing."""
         target = self._targets.get(target_id)
         if target is not None:
-            self._events.append(DialFailed(str(target), reason))
+            address = str(target)
             self._targets.failed(target_id, reason, now, refused=False)
+            self._events.append(DialFailed(address, reason, target.failures))
 
     def receive_datagrams(self, datagrams: Iterable[Datagram], now: float) -> None:
         """A burst from the UDP socket."""
@@ -347,7 +348,7 @@ class Engine:
         link.authenticated = who
         self._timers.cancel((_Task.HANDSHAKE_TIMEOUT, link.id))
         known = self._by_peer.get(who.peer)
-        self._targets.linked(who.peer, link.target_id)
+        self._targets.linked(who.peer, link.target_id, now)
         if known is not None:
             extra = surplus(self.name, known, link)
             code = CloseCode.DUPLICATE_LINK
@@ -377,11 +378,12 @@ class Engine:
         code = CloseCode.TIMEOUT
         if task is _Task.HANDSHAKE_TIMEOUT:
             self._close_link(link, code, "the handshake was not finished in time", now)
-        elif now - link.heard_at >= LINK_TIMEOUT_S:
+        elif now >= link.heard_at + LINK_TIMEOUT_S:
             self._close_link(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
         else:
             self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
-            self._timers.set((_Task.LINK_PING, link.id), now + LINK_PING_INTERVAL_S)
+            deadline = min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S)
+            self._timers.set((_Task.LINK_PING, link.id), deadline)
 
     def _send_message(self, link: Link, message_type: MessageType, body: bytes) -> None:
         if link.protocol.state is LinkState.ESTABLISHED:
@@ -407,10 +409,11 @@ class Engine:
             self._targets.unlinked(peer, reason, now)
             self._events.append(LinkLost(peer, reason))
         elif peer is None:
-            if code is CloseCode.SELF:
-                self._targets.is_ourselves(link.target_id, reason)
-            lasting = code in _LASTING
-            self._targets.failed(link.target_id, reason, now, refused=lasting)
+            # What the other end says in clear, anyone could have said: it may delay a target, but
+            # only what we saw ourselves may end one.
+            if code is CloseCode.SELF and not by_peer:
+                self._targets.is_ourselves(link.target_id, reason, now)
+            self._targets.failed(link.target_id, reason, now, refused=code in _LASTING)
             self._events.append(LinkRefused(link.remote, link.outbound, reason, code, by_peer))
 
     # Records.
@@ -445,6 +448,10 @@ class Engine:
             return
         known = self._records.get(record.name)
         if not self._records.put(record):
+            if known is not None and record.order < known.order and link.peer is not None:
+                # Whoever still has the older one shall have ours, its writer above all: a peer
+                # whose disk was set back learns so that it must go on above what it once wrote.
+                self._send_message(link, MessageType.PEER_RECORD, known.raw)
             return
         self._members[static] = record.name
         if known is None:

@@ -105,7 +105,6 @@ class DropReason(enum.Enum):
     BAD_HANDSHAKE = "bad_handshake"
     UNKNOWN_PEER = "unknown_peer"
     OLD_STAMP = "old_stamp"
-    WRONG_PASSWORD = "wrong_password"
     # Frames.
     RUNT_FRAME = "runt_frame"
     OVERSIZED_FRAME = "oversized_frame"

@@ -41,10 +41,11 @@ class LinkRefused:
 
 @define(frozen=True)
 class DialFailed:
-    """No connection could be made to an address (``host:port``)."""
+    """No connection could be made to an address (``host:port``), ``failures`` times in a row."""
 
     address: str
     reason: str
+    failures: int
 
 
 @define(frozen=True)

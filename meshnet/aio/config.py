@@ -11,6 +11,7 @@ from meshnet.gossip.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
 from meshnet.wire.ciphers import CipherId
+from meshnet.wire.cursor import pack_text
 from meshnet.wire.identity import PSK_BYTES
 
 DEFAULT_PORT = 6783
@@ -45,10 +46,10 @@ class MeshConfig:
     ciphers: tuple[CipherId, ...] | None = None
 
     def __attrs_post_init__(self) -> None:
-        if len(self.nickname.encode()) > MAX_NICKNAME_BYTES or not self.nickname.isprintable():
-            raise ConfigError(
-                f"nickname {self.nickname!r}: use at most {MAX_NICKNAME_BYTES} printable bytes"
-            )
+        try:
+            pack_text(self.nickname, MAX_NICKNAME_BYTES)
+        except ValueError as error:
+            raise ConfigError(f"nickname {error}") from None
         if not self.network or len(self.network.encode()) > MAX_NETWORK_BYTES:
             raise ConfigError(f"network {self.network!r}: use 1 to {MAX_NETWORK_BYTES} bytes")
         if self.password is not None and self.psk is not None:

@@ -241,8 +241,10 @@ def log_event(event: Event) -> None:
             by = "the other end (unauthenticated)" if by_peer else "us"
             fields = {"addr": str(remote), "outbound": outbound, "reason": reason, "by": by}
             _log.warning("link refused", extra=fields)
-        case DialFailed(address, reason):
-            _log.debug("dial failed", extra={"addr": address, "reason": reason})
+        case DialFailed(address, reason, failures):
+            # Retries go on for ever; the first one is news.
+            level = logging.INFO if failures == 1 else logging.DEBUG
+            _log.log(level, "dial failed", extra={"addr": address, "reason": reason})
         case PeerDiscovered(peer, nickname):
             _log.info("peer discovered", extra={"peer": peer.short, "nickname": nickname})
         case RecordIgnored(carrier, drop, text):

@@ -140,18 +140,29 @@ class Targets:
         )
         target.next_try = now + wait_s
 
-    def is_ourselves(self, target_id: int | None, reason: str) -> None:
-        """The target is our own address: it is shown as failed and never dialled again."""
-        target = self._targets.get(target_id) if target_id is not None else None
-        if target is not None:
-            target.is_self, target.state, target.reason = True, TargetState.FAILED, reason
+    def is_ourselves(self, target_id: int | None, reason: str, now: float) -> None:
+        """The address dialled is our own.
 
-    def linked(self, peer: PeerName, target_id: int | None) -> None:
+        One a user gave is shown as failed and never dialled again. Of a peer's list only that
+        address is left out: hosts may well share one (a container bridge's, say).
+        """
+        target = self._targets.get(target_id) if target_id is not None else None
+        if target is None:
+            return
+        if target.configured:
+            target.is_self, target.state, target.reason = True, TargetState.FAILED, reason
+        else:
+            self._drop_address(target, now)
+
+    def linked(self, peer: PeerName, target_id: int | None, now: float) -> None:
         """A link to ``peer`` is up; ``target_id`` names the target that was dialled, if any."""
         self._linked.add(peer)
         dialled = self._targets.get(target_id) if target_id is not None else None
-        if dialled is not None:
-            dialled.peer = peer
+        if dialled is not None and dialled.peer != peer:
+            if dialled.configured:
+                dialled.peer = peer
+            else:
+                self._drop_address(dialled, now)
         for target in self._targets.values():
             if target.peer == peer:
                 target.state, target.reason, target.failures = TargetState.LINKED, "", 0
@@ -163,6 +174,16 @@ class Targets:
             if target.peer == peer and target.state is TargetState.LINKED:
                 target.state, target.reason, target.failures = TargetState.WAITING, reason, 1
                 target.next_try = now + delay_s(1, len(self._targets), self._rng)
+
+    def _drop_address(self, target: Target, now: float) -> None:
+        """Somebody else answers at the address just dialled; go on with the others, if any."""
+        wrong = target.address
+        target.addresses = tuple(address for address in target.addresses if address != wrong)
+        target.state, target.next_try = TargetState.WAITING, now
+        if not target.addresses:
+            del self._targets[target.id]
+            if target.peer is not None:
+                del self._by_peer[target.peer]
 
     def _wants_dial(self, target: Target) -> bool:
         return not target.is_self and target.state in (TargetState.WAITING, TargetState.FAILED)

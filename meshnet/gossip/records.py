@@ -29,6 +29,7 @@ MAX_SEQUENCE = 2**64 - 2
 MAX_RECORDS = 4096
 
 _CONTEXT = b"peer record"
+_LIMITED_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
 class BadRecord(Exception):
@@ -169,8 +170,11 @@ def _read_endpoint(cursor: Cursor) -> Endpoint:
     version = cursor.read_u8()
     if version not in (4, 6):
         raise MalformedError(f"address family {version}")
-    address = ipaddress.ip_address(cursor.read_bytes(4 if version == 4 else 16))
-    if address.is_multicast or address.is_unspecified:
+    packed = cursor.read_bytes(4 if version == 4 else 16)
+    # Canonical first, so that an IPv4 address in IPv6 clothes is judged as what it is.
+    endpoint = Endpoint.of(str(ipaddress.ip_address(packed)), cursor.read_u16())
+    address = ipaddress.ip_address(endpoint.host)
+    if address.is_multicast or address.is_unspecified or address == _LIMITED_BROADCAST:
         # Nobody shall be able to aim the whole mesh's dials at a group.
         raise MalformedError(f"{address} is no peer's address")
-    return Endpoint.of(str(address), cursor.read_u16())
+    return endpoint

@@ -26,8 +26,9 @@ def lab() -> None:
 def run(hosts: int, check: bool) -> None:
     """Start HOSTS hosts with a node each, connected in a full mesh. Ctrl-C ends it."""
     check_tools(("ping", "iputils-ping"))
-    # A killed lab tidies up as an interrupted one does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A killed lab tidies up as an interrupted one does, also where a shell has it ignore Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     start = time.monotonic()
 
     def tell(line: str) -> None:

@@ -209,7 +209,8 @@ class SessionKeeper:
             self._pending.pop(pair.pending.our_index, None)
             pair.reason = f"no answer from {pair.pending.remote} by UDP"
             pair.pending = None
-        wait_s = min(FIRST_RETRY_S * 2**pair.attempts, LAST_RETRY_S)
+        # The exponent is bounded for the sake of the arithmetic: tries go on for days.
+        wait_s = min(FIRST_RETRY_S * 2 ** min(pair.attempts, 8), LAST_RETRY_S)
         self._timers.set((_Task.INITIATE, pair.peer), now + wait_s)
         if not pair.candidates:
             pair.reason = "the peer announces no address; waiting for it to call"
@@ -280,7 +281,8 @@ class SessionKeeper:
         try:
             session = pair.pending.finish(datagram, self._psk, now)
         except AuthenticationError:
-            return DropReason.WRONG_PASSWORD
+            # Forged, or made with another psk: the two cannot be told apart (IKpsk2).
+            return DropReason.BAD_HANDSHAKE
         del self._pending[pair.pending.our_index]
         pair.pending = None
         # The answer is authenticated, so where it came from is where the peer is.

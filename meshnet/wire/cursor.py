@@ -6,6 +6,13 @@ All integers on the wire are big-endian. A shortage, or leftovers where none are
 
 from __future__ import annotations
 
+# From wire.md section 1: C0, DEL and C1; line and paragraph separators; bidirectional controls.
+_CONTROLS = frozenset(
+    chr(number)
+    for start, end in ((0x00, 0x1F), (0x7F, 0x9F), (0x2028, 0x202E), (0x2066, 0x2069))
+    for number in range(start, end + 1)
+)
+
 
 class MalformedError(ValueError):
     """The bytes do not have the shape the specification gives them."""
@@ -44,10 +51,7 @@ class Cursor:
         return self.read_uint(8)
 
     def read_text(self, max_bytes: int) -> str:
-        """A u8 length and that many bytes of UTF-8, at most ``max_bytes``, printable only.
-
-        Printable, because texts from the wire end up on terminals and in logs.
-        """
+        """A u8 length and that many bytes of UTF-8, at most ``max_bytes``, see `is_clean`."""
         size = self.read_u8()
         if size > max_bytes:
             raise MalformedError(f"text of {size} bytes, at most {max_bytes} allowed")
@@ -55,7 +59,7 @@ class Cursor:
             text = self.read_bytes(size).decode()
         except UnicodeDecodeError:
             raise MalformedError("text is not UTF-8") from None
-        if not text.isprintable():
+        if not is_clean(text):
             raise MalformedError("text holds control characters")
         return text
 
@@ -68,9 +72,18 @@ class Cursor:
             raise MalformedError(f"{len(self._data) - self._at} bytes too many")
 
 
+def is_clean(text: str) -> bool:
+    """True when ``text`` has no control characters: texts from the wire reach terminals and logs.
+
+    A list of our own, not `str.isprintable`: that changes with Python's version of Unicode, and
+    whether content is valid must not differ between peers.
+    """
+    return not any(character in _CONTROLS for character in text)
+
+
 def pack_text(text: str, max_bytes: int) -> bytes:
     """The form `Cursor.read_text` reads; raises ValueError when it would not read it back."""
     raw = text.encode()
-    if len(raw) > min(max_bytes, 255) or not text.isprintable():
-        raise ValueError(f"{text!r}: at most {max_bytes} bytes of printable text")
+    if len(raw) > min(max_bytes, 255) or not is_clean(text):
+        raise ValueError(f"{text!r}: at most {max_bytes} bytes of text without control characters")
     return bytes((len(raw),)) + raw

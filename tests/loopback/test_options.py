@@ -61,7 +61,7 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--advertise", "host"], {}, "write IP or IP:PORT"),
         (["--mtu", "100"], {}, "use 1280 to 9000"),
         (["--nickname", "x" * 65], {}, "at most 64"),
-        (["--nickname", "a\nb"], {}, "printable"),
+        (["--nickname", "a\nb"], {}, "control characters"),
         (["--network", ""], {}, "1 to 64"),
         ([":6783"], {}, "write HOST or HOST:PORT"),
         (["host:"], {}, "no port after the colon"),
