@@ -9,13 +9,14 @@ The contract, for whoever drives it (`meshnet.aio` for real, tests under virtual
 3. Wait for the next input, or until `next_deadline`, then `handle_timer`.
 
 The engine owns no socket, clock or random source: the same inputs with the same ``rng`` give the
-same bytes. No input from outside raises; `link_opened` and its kin raise KeyError for a link
-number the driver made up.
+same bytes. No input from outside raises; what concerns a link that has ended, or never was, is
+ignored.
 """
 
 from __future__ import annotations
 
 import enum
+import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -33,7 +34,14 @@ from meshnet.events import (
     PeerDiscovered,
     RecordIgnored,
 )
-from meshnet.gossip.records import BadRecord, PeerRecord, RecordTable, read_record, write_record
+from meshnet.gossip.records import (
+    MAX_SEQUENCE,
+    BadRecord,
+    PeerRecord,
+    RecordTable,
+    read_record,
+    write_record,
+)
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
@@ -62,6 +70,7 @@ HANDSHAKE_TIMEOUT_S = 5.0
 # Design section 6: an idle neighbour's death is known within 25 s.
 LINK_PING_INTERVAL_S = 10.0
 LINK_TIMEOUT_S = 25.0
+LINK_SUSPECT_S = 1.5
 # A life has 2^40 numbers (of handshakes, of records) to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = 2**40
@@ -140,6 +149,7 @@ class Engine:
         self._by_peer: dict[PeerName, Link] = {}
         self._ended: list[LinkOutput] = []
         self._dials: list[Dial] = []
+        self._dial_serials = itertools.count(1)
         self._timers: Timers[tuple[_Task, LinkId]] = Timers()
         self._events: deque[Event] = deque()
         self._endpoints = config.endpoints
@@ -353,6 +363,8 @@ class Engine:
             extra = surplus(self.name, known, link)
             code = CloseCode.DUPLICATE_LINK
             if extra is link:
+                # Whoever dials again may have lost the link we hold: it must show that it lives.
+                self._suspect(known, now)
                 self._close_link(link, code, code.text, now)
                 return
             self._by_peer[who.peer] = link
@@ -376,14 +388,24 @@ class Engine:
 
     def _link_timer(self, link: Link, task: _Task, now: float) -> None:
         code = CloseCode.TIMEOUT
+        suspected_at, link.suspected_at = link.suspected_at, None
         if task is _Task.HANDSHAKE_TIMEOUT:
             self._close_link(link, code, "the handshake was not finished in time", now)
+        elif suspected_at is not None and link.heard_at <= suspected_at:
+            self._close_link(link, code, "the peer has lost this link", now)
         elif now >= link.heard_at + LINK_TIMEOUT_S:
             self._close_link(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
         else:
             self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
             deadline = min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S)
             self._timers.set((_Task.LINK_PING, link.id), deadline)
+
+    def _suspect(self, link: Link, now: float) -> None:
+        """End ``link`` unless it is heard soon."""
+        if link.suspected_at is None:
+            link.suspected_at = now
+            self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
+            self._timers.set((_Task.LINK_PING, link.id), now + LINK_SUSPECT_S)
 
     def _send_message(self, link: Link, message_type: MessageType, body: bytes) -> None:
         if link.protocol.state is LinkState.ESTABLISHED:
@@ -413,7 +435,8 @@ class Engine:
             # only what we saw ourselves may end one.
             if code is CloseCode.SELF and not by_peer:
                 self._targets.is_ourselves(link.target_id, reason, now)
-            self._targets.failed(link.target_id, reason, now, refused=code in _LASTING)
+            else:
+                self._targets.failed(link.target_id, reason, now, refused=code in _LASTING)
             self._events.append(LinkRefused(link.remote, link.outbound, reason, code, by_peer))
 
     # Records.
@@ -430,6 +453,8 @@ class Engine:
             self._receive_peer_record(link, body, now)
 
     def _receive_peer_record(self, link: Link, raw: bytes, now: float) -> None:
+        if self._records.holds(raw):
+            return  # Most records come by many links.
         try:
             record = read_record(raw, self._network_id)
             static = x25519_public_of(record.public_key)
@@ -441,12 +466,14 @@ class Engine:
             return
         if record.name == self.name:
             ours = self._records.get(self.name)
-            if ours is not None and record.order > ours.order:
+            if ours is not None and ours.order < record.order and record.sequence < MAX_SEQUENCE:
                 # We wrote that in an earlier life that our disk has forgotten: go on above it.
                 self._sequence = record.sequence
                 self._publish_record()
             return
         known = self._records.get(record.name)
+        if known is None:
+            self._make_room(now)
         if not self._records.put(record):
             if known is not None and record.order < known.order and link.peer is not None:
                 # Whoever still has the older one shall have ours, its writer above all: a peer
@@ -463,6 +490,13 @@ class Engine:
         if linked is not None:
             self._sessions.set_candidates(record.name, self._candidates(linked))
         self._spread(record, except_link=link)
+
+    def _make_room(self, now: float) -> None:
+        """Bound what members can make us hold: those we are linked to are never forgotten."""
+        forgotten = self._records.make_room(keep={self.name, *self._by_peer})
+        if forgotten is not None:
+            self._members.pop(x25519_public_of(forgotten.public_key), None)
+            self._targets.set_discovered(forgotten.name, (), now)
 
     def _ignore_record(self, link: Link, reason: DropReason, text: str) -> None:
         self.counters.drops[reason] += 1

@@ -35,6 +35,8 @@ class PeerName(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """The name printed as 32 hex digits; raises ValueError for anything else."""
+        if len(text) != 2 * PEER_NAME_BYTES:
+            raise ValueError(f"a peer name has {2 * PEER_NAME_BYTES} hex digits")
         return cls(bytes.fromhex(text))
 
     @property

@@ -30,7 +30,10 @@ class FramePort(Protocol):
         ...
 
     def read_frames(self, limit: int) -> list[bytes]:
-        """Up to ``limit`` waiting frames; an empty list when none waits. Never blocks."""
+        """Up to ``limit`` waiting frames; an empty list when none waits. Never blocks.
+
+        Raises TapError when the device is gone for good; the reader then stops asking.
+        """
         ...
 
     def write_frames(self, frames: Iterable[bytes]) -> int:

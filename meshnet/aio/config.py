@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from meshnet.errors import ConfigError
-from meshnet.gossip.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES
+from meshnet.gossip.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_dialable
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
 from meshnet.wire.ciphers import CipherId
@@ -46,6 +46,11 @@ class MeshConfig:
     ciphers: tuple[CipherId, ...] | None = None
 
     def __attrs_post_init__(self) -> None:
+        for text in (self.nickname, self.network, self.password or "", self.listen):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise ConfigError(f"{text!r} is not UTF-8 text") from None
         try:
             pack_text(self.nickname, MAX_NICKNAME_BYTES)
         except ValueError as error:
@@ -91,12 +96,19 @@ def parse_peer(text: str) -> tuple[str, int]:
         raise ConfigError(f"peer {error}") from None
     if not host or port == 0:
         raise ConfigError(f"peer {text!r}: write HOST or HOST:PORT")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ConfigError(f"peer {text!r}: {host!r} is not a host name") from None
     return host, port
 
 
 def parse_advertise(text: str, default_port: int) -> Endpoint:
     """An address others shall dial. Raises ConfigError."""
     try:
-        return Endpoint.of(*split_host_port(text, default_port))
+        endpoint = Endpoint.of(*split_host_port(text, default_port))
+        if not is_dialable(endpoint):
+            raise ValueError("nobody can dial that")
+        return endpoint
     except ValueError as error:
         raise ConfigError(f"advertised address {text!r}: {error}; write IP or IP:PORT") from None

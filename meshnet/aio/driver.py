@@ -16,9 +16,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
+from meshnet.aio.resolver import ResolveError, Resolver
 from meshnet.aio.sockets import UdpSocket
 from meshnet.engine import Dial, Engine
-from meshnet.errors import DropReason
+from meshnet.errors import DropReason, TapError
 from meshnet.events import Event
 from meshnet.ids import Endpoint
 from meshnet.peering.links import LinkId
@@ -29,9 +30,10 @@ from meshnet.ports import FramePort
 _BURST = 64
 _DIAL_TIMEOUT_S = 3.0
 # A peer that stops reading must not make us keep everything it was to be told.
-_MAX_LINK_BACKLOG_BYTES = 4 * 1024 * 1024
-# Strangers that have not authenticated yet; more are turned away until some are through.
-_MAX_ACCEPTED = 1024
+# All records there can be are 4 MiB.
+_MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
+# All links together; strangers that come on top are turned away at once.
+_MAX_LINKS = 1024
 
 _log = logging.getLogger("meshnet")
 
@@ -56,6 +58,10 @@ class Driver:
         self._links: dict[LinkId, _LinkTransport] = {}
         self._next_link_id = 1
         self._dials: set[asyncio.Task[None]] = set()
+        self._resolver = Resolver()
+        self._turns: dict[int, int] = {}
+        self.failure: asyncio.Future[TapError] = self._loop.create_future()
+        """Done when the mesh cannot go on, with the reason."""
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -120,7 +126,14 @@ class Driver:
 
     def _frames_readable(self) -> None:
         assert self._frame_port is not None, "the reader is only added with a port"
-        self._engine.receive_frames(self._frame_port.read_frames(_BURST), monotonic())
+        try:
+            frames = self._frame_port.read_frames(_BURST)
+        except TapError as error:
+            self._loop.remove_reader(self._frame_port.fileno())
+            if not self.failure.done():
+                self.failure.set_result(error)
+            return
+        self._engine.receive_frames(frames, monotonic())
         # Frames change nothing but what is to be sent: no links, dials, events or deadlines.
         self._flush_data()
 
@@ -142,18 +155,23 @@ class Driver:
     async def _dial(self, dial: Dial) -> None:
         """Make one connection; `_LinkTransport` reports success, we report failure."""
         try:
+            endpoints = await self._resolver.resolve(dial.host, dial.port)
+            # A name's addresses take turns from try to try, so one that is dead costs one try.
+            turn = self._turns.get(dial.target_id, 0)
+            self._turns[dial.target_id] = turn + 1
+            endpoint = endpoints[turn % len(endpoints)]
             async with asyncio.timeout(_DIAL_TIMEOUT_S):
                 await self._loop.create_connection(
-                    lambda: _LinkTransport(self, dial.target_id), dial.host, dial.port
+                    lambda: _LinkTransport(self, dial.target_id), endpoint.host, endpoint.port
                 )
             return
         except TimeoutError:
             reason = "no answer to the TCP connection"
+        except ResolveError as error:
+            reason = str(error)
         except OSError as error:
-            # The loop's own text repeats the address; the system's says what happened. A failed
-            # look-up has a negative number and a text of its own.
-            number = error.errno or 0
-            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+            # The loop's own text repeats the address; the system's says what happened.
+            reason = os.strerror(error.errno) if error.errno else str(error)
         self.dial_failed(dial.target_id, reason)
 
     # What the transports report.
@@ -171,7 +189,7 @@ class Driver:
 
     @property
     def is_crowded(self) -> bool:
-        return len(self._links) >= _MAX_ACCEPTED
+        return len(self._links) >= _MAX_LINKS
 
     def link_data(self, link_id: LinkId, data: bytes) -> None:
         self._engine.receive_link_bytes(link_id, data, monotonic())

@@ -7,29 +7,18 @@ async with Mesh(MeshConfig(nickname="a", peers=["host-b"]), port) as mesh:
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
+from meshnet.aio.event_log import EventLog
 from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
 from meshnet.errors import LocalProtocolError
-from meshnet.events import (
-    DialFailed,
-    Event,
-    LinkEstablished,
-    LinkLost,
-    LinkRefused,
-    PeerDiscovered,
-    ProbeAnswered,
-    RecordIgnored,
-    SessionEstablished,
-    SessionLost,
-)
+from meshnet.events import Event, ProbeAnswered
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.ports import FramePort, StatePort
 from meshnet.report import Report
@@ -37,7 +26,7 @@ from meshnet.version import __version__
 from meshnet.wire.ciphers import rank_by_speed
 from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
 
-_log = logging.getLogger("meshnet")
+_NOT_STARTED = "the mesh is not started, or has ended; use `async with Mesh(...)`"
 
 
 class Mesh:
@@ -61,6 +50,7 @@ class Mesh:
         self._driver: Driver | None = None
         self._listen = ("", 0)
         self._changed = asyncio.Event()
+        self._log = EventLog(time.monotonic)
         self._pings: dict[int, asyncio.Future[float]] = {}
 
     async def __aenter__(self) -> Self:
@@ -102,7 +92,7 @@ class Mesh:
     ) -> None:
         if self._driver is not None:
             await self._driver.stop()
-            self._driver = None
+        self._driver = self._engine = None
         for waiter in self._pings.values():
             waiter.cancel()
 
@@ -136,6 +126,12 @@ class Mesh:
             while len(self.connected_peers()) < peers:
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def wait_failed(self) -> NoReturn:
+        """Wait until the mesh cannot go on. Raises TapError: the frame port is gone."""
+        if self._driver is None:
+            raise LocalProtocolError(_NOT_STARTED)
+        raise await asyncio.shield(self._driver.failure)
 
     def find_peer(self, text: str) -> PeerName | None:
         """A peer by name, by the first 8 digits or more of it, or by a unique nickname."""
@@ -197,7 +193,7 @@ class Mesh:
     @property
     def _running(self) -> Engine:
         if self._engine is None:
-            raise LocalProtocolError("the mesh is not started; use `async with Mesh(...)`")
+            raise LocalProtocolError(_NOT_STARTED)
         return self._engine
 
     def _drain(self) -> None:
@@ -226,37 +222,7 @@ class Mesh:
             if waiter is not None and not waiter.done():
                 waiter.set_result(event.rtt_s)
         else:
-            log_event(event)
-
-
-def log_event(event: Event) -> None:
-    """One constant message per kind of event; what differs stands in fields (CONTRIBUTING.md)."""
-    match event:
-        case LinkEstablished(peer, remote, outbound):
-            fields = {"peer": peer.short, "addr": str(remote), "outbound": outbound}
-            _log.info("link established", extra=fields)
-        case LinkLost(peer, reason):
-            _log.info("link lost", extra={"peer": peer.short, "reason": reason})
-        case LinkRefused(remote, outbound, reason, _, by_peer):
-            by = "the other end (unauthenticated)" if by_peer else "us"
-            fields = {"addr": str(remote), "outbound": outbound, "reason": reason, "by": by}
-            _log.warning("link refused", extra=fields)
-        case DialFailed(address, reason, failures):
-            # Retries go on for ever; the first one is news.
-            level = logging.INFO if failures == 1 else logging.DEBUG
-            _log.log(level, "dial failed", extra={"addr": address, "reason": reason})
-        case PeerDiscovered(peer, nickname):
-            _log.info("peer discovered", extra={"peer": peer.short, "nickname": nickname})
-        case RecordIgnored(carrier, drop, text):
-            fields = {"carrier": carrier.short, "reason": drop.value, "text": text}
-            _log.warning("record ignored", extra=fields)
-        case SessionEstablished(peer, remote, cipher):
-            fields = {"peer": peer.short, "addr": str(remote), "cipher": cipher}
-            _log.info("session established", extra=fields)
-        case SessionLost(peer, reason):
-            _log.info("session lost", extra={"peer": peer.short, "reason": reason})
-        case ProbeAnswered():
-            pass
+            self._log.write(event)
 
 
 def _random_u64() -> int:

@@ -27,39 +27,40 @@ def status(report: Report) -> Table:
     states = Counter(row["state"] for row in report["connections"])
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     table = Table.grid(padding=(0, 2))
-    table.add_row("Name", f"{report['name']} ({report['nickname']})")
-    table.add_row("Network", report["network"])
-    table.add_row("Access", _access(report))
-    table.add_row("Listening", f"{report['listen']} (TCP and UDP)")
-    table.add_row("Announced", ", ".join(report["addresses"]) or "no address")
-    table.add_row("TAP", f"{report['tap'] or 'none'}, overlay MTU {report['mtu']}")
-    table.add_row("Peers", f"{len(report['peers'])} known, us included")
-    table.add_row("Connections", counts or "none")
+    add_row(table, "Name", f"{report['name']} ({report['nickname']})")
+    add_row(table, "Network", report["network"])
+    add_row(table, "Access", _access(report))
+    add_row(table, "Listening", f"{report['listen']} (TCP and UDP)")
+    add_row(table, "Announced", ", ".join(report["addresses"]) or "no address")
+    add_row(table, "TAP", f"{report['tap'] or 'none'}, overlay MTU {report['mtu']}")
+    add_row(table, "Peers", f"{len(report['peers'])} known, us included")
+    add_row(table, "Connections", counts or "none")
     for row in report["connections"]:
         if row["reason"]:
-            table.add_row("", f"{row['nickname'] or row['address']}: {row['reason']}")
+            add_row(table, "", f"{row['nickname'] or row['address']}: {row['reason']}")
     drops = ", ".join(f"{count} {reason}" for reason, count in report["data_path"]["drops"].items())
-    table.add_row("Dropped", drops or "nothing")
-    table.add_row("Version", report["version"])
+    add_row(table, "Dropped", drops or "nothing")
+    add_row(table, "Version", report["version"])
     return table
 
 
 def peers(report: Report) -> Table:
     """All peers known."""
-    table = _table("NAME", "NICKNAME", "REACHABLE")
+    table = new_table("NAME", "NICKNAME", "REACHABLE")
     for peer in report["peers"]:
         ours = " (us)" if peer["name"] == report["name"] else ""
-        table.add_row(peer["name"], peer["nickname"] + ours, "yes" if peer["reachable"] else "no")
+        add_row(table, peer["name"], peer["nickname"] + ours, "yes" if peer["reachable"] else "no")
     return table
 
 
 def connections(report: Report) -> Table:
     """Our connections."""
-    table = _table(
+    table = new_table(
         "PEER", "ADDRESS", "DIRECTION", "STATE", "PATH", "CIPHER", "RTT", "LOSS", "REASON"
     )
     for row in report["connections"]:
-        table.add_row(
+        add_row(
+            table,
             row["nickname"] or row["peer"][:8] or "?",
             row["address"],
             row["direction"],
@@ -94,6 +95,11 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.2f} ms" if value is not None else "-"
 
 
+def add_row(table: Table, *cells: str | Text) -> None:
+    """A row of plain text: what peers say of themselves is not to be read as markup."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+
+
 def _access(report: Report) -> Text:
     if report["open"]:
         return Text("OPEN: no password, anyone may join (traffic is sealed)", "bold red")
@@ -104,7 +110,7 @@ def _loss(row: ConnectionReport) -> str:
     return f"{row['loss']:.0%}" if row["loss"] is not None else "-"
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")

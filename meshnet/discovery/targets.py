@@ -7,6 +7,7 @@ turn. A target whose peer is linked, by whichever link, rests.
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Iterable, Iterator
 
 from attrs import define, field
@@ -14,10 +15,15 @@ from attrs import define, field
 from meshnet.discovery.backoff import REFUSED_DELAY_S, delay_s
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.ports import Rng
+from meshnet.timers import Timers
 
 # Our choice: the peer with the greater name lets the other dial first, so that two peers that hear
 # of each other at once do not make two links and drop one.
 YIELD_S = 0.5
+# A link that lived this long was a success; what ends sooner counts as one more failure.
+SETTLED_S = 5.0
+# How soon a target is looked at again whose peer another target is dialling.
+BUSY_S = 0.25
 
 
 class TargetState(enum.Enum):
@@ -39,8 +45,8 @@ class Target:
     state: TargetState = TargetState.WAITING
     reason: str = ""
     failures: int = 0
-    next_try: float = 0.0
-    is_self: bool = False
+    dialled: tuple[str, int] | None = None
+    """The address of the try under way, or of the last one."""
     _turn: int = field(default=0, repr=False)
 
     @property
@@ -49,9 +55,11 @@ class Target:
         return self.addresses[self._turn % len(self.addresses)]
 
     def __str__(self) -> str:
-        return join_host_port(*self.address)
+        return join_host_port(*(self.dialled or self.address))
 
-    def next_address(self) -> None:
+    def take_turn(self) -> None:
+        """Dial the address whose turn it is; the next try takes the one after."""
+        self.dialled = self.address
         self._turn += 1
 
 
@@ -63,7 +71,10 @@ class Targets:
         self._rng = rng
         self._targets: dict[int, Target] = {}
         self._by_peer: dict[PeerName, Target] = {}
-        self._linked: set[PeerName] = set()
+        # When each peer's present link came up.
+        self._linked: dict[PeerName, float] = {}
+        # The next try of each target that waits for one: by target id.
+        self._tries: Timers[int] = Timers()
         self._next_id = 1
 
     def __iter__(self) -> Iterator[Target]:
@@ -76,55 +87,52 @@ class Targets:
         """An address given by a user; giving it again retries it at once."""
         for target in self._targets.values():
             if target.configured and target.address == (host, port):
-                target.next_try, target.failures = now, 0
+                if target.state in (TargetState.WAITING, TargetState.FAILED):
+                    target.failures = 0
+                    self._tries.set(target.id, now)
                 return target
-        return self._add(Target(self._next_id, ((host, port),), configured=True, next_try=now))
+        return self._add(Target(self._next_id, ((host, port),), configured=True), now)
 
     def set_discovered(self, peer: PeerName, endpoints: Iterable[Endpoint], now: float) -> None:
-        """The addresses ``peer`` announces, replacing those it announced before."""
+        """The addresses ``peer`` announces, replacing those before; none at all forgets it."""
         addresses = tuple((endpoint.host, endpoint.port) for endpoint in endpoints)
         known = self._by_peer.get(peer)
-        if known is not None:
-            if known.addresses != addresses:
-                if not addresses:
-                    del self._targets[known.id], self._by_peer[peer]
-                    return
-                known.addresses = addresses
-                known.next_try = min(known.next_try, now)
-        elif addresses:
-            wait_s = YIELD_S if self._our_name > peer else 0.0
-            target = Target(
-                self._next_id, addresses, configured=False, peer=peer, next_try=now + wait_s
-            )
-            self._by_peer[peer] = self._add(target)
+        if known is None and addresses:
+            target = Target(self._next_id, addresses, configured=False, peer=peer)
+            self._by_peer[peer] = target
             if peer in self._linked:
                 target.state = TargetState.LINKED
+            self._add(target, now + (YIELD_S if self._our_name > peer else 0.0))
+        elif known is not None and not addresses:
+            self._remove(known)
+        elif known is not None and known.addresses != addresses:
+            known.addresses = addresses
+            if known.state in (TargetState.WAITING, TargetState.FAILED):
+                self._tries.set(known.id, now)
 
     def due(self, now: float) -> list[Target]:
         """The targets to dial now; each becomes CONNECTING until `failed` or `linked`."""
-        busy = {t.peer for t in self._targets.values() if t.state is TargetState.CONNECTING}
+        busy = {
+            target.peer
+            for target in self._targets.values()
+            if target.state is TargetState.CONNECTING and target.peer is not None
+        }
         chosen: list[Target] = []
-        for target in self._targets.values():
-            if not self._wants_dial(target) or target.next_try > now:
-                continue
+        for target_id in self._tries.pop_due(now):
+            target = self._targets[target_id]
             if target.peer is not None and target.peer in busy:
+                # Another target of the same peer is being tried; no second link meanwhile.
+                self._tries.set(target_id, now + BUSY_S)
                 continue
-            busy.add(target.peer)
+            if target.peer is not None:
+                busy.add(target.peer)
             target.state = TargetState.CONNECTING
+            target.take_turn()
             chosen.append(target)
         return chosen
 
     def next_deadline(self) -> float | None:
-        connecting = {t.peer for t in self._targets.values() if t.state is TargetState.CONNECTING}
-        return min(
-            (
-                target.next_try
-                for target in self._targets.values()
-                if self._wants_dial(target)
-                and (target.peer is None or target.peer not in connecting)
-            ),
-            default=None,
-        )
+        return self._tries.next_deadline()
 
     def failed(self, target_id: int | None, reason: str, now: float, *, refused: bool) -> None:
         """A dial came to nothing. ``refused``: by the other end, for a lasting reason."""
@@ -133,30 +141,29 @@ class Targets:
             return
         target.failures += 1
         target.reason = reason
-        target.next_address()
         target.state = TargetState.FAILED if refused else TargetState.WAITING
-        wait_s = (
-            REFUSED_DELAY_S if refused else delay_s(target.failures, len(self._targets), self._rng)
-        )
-        target.next_try = now + wait_s
+        self._try_later(target, now)
 
     def is_ourselves(self, target_id: int | None, reason: str, now: float) -> None:
         """The address dialled is our own.
 
-        One a user gave is shown as failed and never dialled again. Of a peer's list only that
-        address is left out: hosts may well share one (a container bridge's, say).
+        One a user gave is shown as failed, and never dialled again unless it is a name, which may
+        come to mean another host. Of a peer's list only that address is left out: hosts may well
+        share one (a container bridge's, say).
         """
         target = self._targets.get(target_id) if target_id is not None else None
         if target is None:
             return
-        if target.configured:
-            target.is_self, target.state, target.reason = True, TargetState.FAILED, reason
-        else:
+        if not target.configured:
             self._drop_address(target, now)
+            return
+        self.failed(target_id, reason, now, refused=True)
+        if _is_literal(target.address[0]):
+            self._tries.cancel(target.id)
 
     def linked(self, peer: PeerName, target_id: int | None, now: float) -> None:
         """A link to ``peer`` is up; ``target_id`` names the target that was dialled, if any."""
-        self._linked.add(peer)
+        self._linked.setdefault(peer, now)
         dialled = self._targets.get(target_id) if target_id is not None else None
         if dialled is not None and dialled.peer != peer:
             if dialled.configured:
@@ -165,30 +172,53 @@ class Targets:
                 self._drop_address(dialled, now)
         for target in self._targets.values():
             if target.peer == peer:
-                target.state, target.reason, target.failures = TargetState.LINKED, "", 0
+                target.state, target.reason = TargetState.LINKED, ""
+                self._tries.cancel(target.id)
 
     def unlinked(self, peer: PeerName, reason: str, now: float) -> None:
         """The last link to ``peer`` has ended."""
-        self._linked.discard(peer)
+        lived_s = now - self._linked.pop(peer, now)
         for target in self._targets.values():
             if target.peer == peer and target.state is TargetState.LINKED:
-                target.state, target.reason, target.failures = TargetState.WAITING, reason, 1
-                target.next_try = now + delay_s(1, len(self._targets), self._rng)
+                # A link that ends at once was no success: the waits go on growing.
+                target.failures = 1 if lived_s >= SETTLED_S else target.failures + 1
+                target.state, target.reason = TargetState.WAITING, reason
+                self._try_later(target, now)
+
+    def _try_later(self, target: Target, now: float) -> None:
+        if target.state is TargetState.FAILED:
+            self._tries.set(target.id, now + REFUSED_DELAY_S)
+        else:
+            wait_s = delay_s(target.failures, len(self._targets), self._rng)
+            self._tries.set(target.id, now + wait_s)
 
     def _drop_address(self, target: Target, now: float) -> None:
         """Somebody else answers at the address just dialled; go on with the others, if any."""
-        wrong = target.address
-        target.addresses = tuple(address for address in target.addresses if address != wrong)
-        target.state, target.next_try = TargetState.WAITING, now
-        if not target.addresses:
-            del self._targets[target.id]
-            if target.peer is not None:
-                del self._by_peer[target.peer]
+        target.addresses = tuple(a for a in target.addresses if a != target.dialled)
+        if target.addresses:
+            target.state = TargetState.WAITING
+            self._tries.set(target.id, now)
+        else:
+            self._remove(target)
 
-    def _wants_dial(self, target: Target) -> bool:
-        return not target.is_self and target.state in (TargetState.WAITING, TargetState.FAILED)
-
-    def _add(self, target: Target) -> Target:
+    def _add(self, target: Target, first_try: float) -> Target:
         self._targets[target.id] = target
         self._next_id += 1
+        if target.state is TargetState.WAITING:
+            self._tries.set(target.id, first_try)
         return target
+
+    def _remove(self, target: Target) -> None:
+        del self._targets[target.id]
+        self._tries.cancel(target.id)
+        if target.peer is not None and self._by_peer.get(target.peer) is target:
+            del self._by_peer[target.peer]
+
+
+def _is_literal(host: str) -> bool:
+    """True for an IP address, False for a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

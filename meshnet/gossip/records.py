@@ -8,7 +8,7 @@ it, so relays agree and a bad one never closes a link.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from attrs import define
 
@@ -25,10 +25,14 @@ MAX_ENDPOINTS = 16
 MAX_SEQUENCE = 2**64 - 2
 """The type's maximum is invalid for everybody: nobody could ever write after it."""
 
-# Our choice: what members can make us hold; a record has at most about 500 bytes.
+MAX_RECORD_BYTES = 1024
+"""With room for the fields of later versions; ours have at most about 500 bytes."""
+
+# Our choice: what members can make us hold, 4 MiB in all.
 MAX_RECORDS = 4096
 
 _CONTEXT = b"peer record"
+_NAME = slice(1, 17)
 _LIMITED_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
@@ -71,7 +75,7 @@ def write_record(
     capabilities: int,
     endpoints: tuple[Endpoint, ...],
 ) -> PeerRecord:
-    """Our own record, signed. Raises ValueError for a nickname or a list that is too long."""
+    """Our own record, signed. Raises ValueError for what nobody would accept from us."""
     if len(endpoints) > MAX_ENDPOINTS:
         raise ValueError(f"at most {MAX_ENDPOINTS} addresses can be announced")
     body = (
@@ -86,7 +90,10 @@ def write_record(
         + bytes((len(endpoints),))
         + b"".join(_pack_endpoint(endpoint) for endpoint in endpoints)
     )
-    return read_record(body + identity.sign(_CONTEXT, network_id + body), network_id)
+    try:
+        return read_record(body + identity.sign(_CONTEXT, network_id + body), network_id)
+    except BadRecord as error:
+        raise ValueError(str(error)) from error
 
 
 def read_record(raw: bytes, network_id: bytes) -> PeerRecord:
@@ -95,6 +102,8 @@ def read_record(raw: bytes, network_id: bytes) -> PeerRecord:
     Fields after the endpoints are a later version's: covered by the signature, otherwise ignored.
     """
     try:
+        if len(raw) > MAX_RECORD_BYTES:
+            raise MalformedError(f"record of {len(raw)} bytes")
         record = _parse(raw)
     except (MalformedError, ValueError) as error:
         raise BadRecord(DropReason.BAD_PEER_RECORD, str(error)) from error
@@ -122,16 +131,25 @@ class RecordTable:
     def get(self, name: PeerName) -> PeerRecord | None:
         return self._records.get(name)
 
+    def holds(self, raw: bytes) -> bool:
+        """True when exactly this is known already: no need to verify it once more."""
+        known = self._records.get(PeerName(raw[_NAME])) if len(raw) >= _NAME.stop else None
+        return known is not None and known.raw == raw
+
     def put(self, record: PeerRecord) -> bool:
-        """True when ``record`` is news. False for what is known, older, or past the bound."""
+        """True when ``record`` is news. False for what is known or older."""
         known = self._records.get(record.name)
-        if known is None:
-            if len(self._records) >= MAX_RECORDS:
-                return False
-        elif record.order <= known.order:
+        if known is not None and record.order <= known.order:
             return False
         self._records[record.name] = record
         return True
+
+    def make_room(self, keep: Container[PeerName]) -> PeerRecord | None:
+        """At the bound, forget the peer first heard of among those not in ``keep``: which one."""
+        if len(self._records) < MAX_RECORDS:
+            return None
+        oldest = next((name for name in self._records if name not in keep), None)
+        return self._records.pop(oldest) if oldest is not None else None
 
 
 def _parse(raw: bytes) -> PeerRecord:
@@ -173,8 +191,12 @@ def _read_endpoint(cursor: Cursor) -> Endpoint:
     packed = cursor.read_bytes(4 if version == 4 else 16)
     # Canonical first, so that an IPv4 address in IPv6 clothes is judged as what it is.
     endpoint = Endpoint.of(str(ipaddress.ip_address(packed)), cursor.read_u16())
-    address = ipaddress.ip_address(endpoint.host)
-    if address.is_multicast or address.is_unspecified or address == _LIMITED_BROADCAST:
-        # Nobody shall be able to aim the whole mesh's dials at a group.
-        raise MalformedError(f"{address} is no peer's address")
+    if not is_dialable(endpoint):
+        raise MalformedError(f"{endpoint.host} is no peer's address")
     return endpoint
+
+
+def is_dialable(endpoint: Endpoint) -> bool:
+    """False for groups and such: nobody shall be able to aim the whole mesh's dials at them."""
+    address = ipaddress.ip_address(endpoint.host)
+    return not (address.is_multicast or address.is_unspecified or address == _LIMITED_BROADCAST)

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,7 @@ from attrs import define
 from rich.table import Table
 from rich.text import Text
 
-from meshnet.cli.views import milliseconds
+from meshnet.cli.views import add_row, milliseconds, new_table
 from meshnet.lab.hosts import terminate
 from meshnet.lab.mesh import LabHost, LabMesh
 from meshnet.report import ConnectionReport
@@ -34,6 +35,7 @@ class PairResult:
     connection: ConnectionReport | None
     ipv4_ms: float | None
     ipv6_ms: float | None
+    measured: bool
     gigabits_per_s: float | None
 
     @property
@@ -43,6 +45,7 @@ class PairResult:
             and self.connection["state"] == "established"
             and self.ipv4_ms is not None
             and self.ipv6_ms is not None
+            and (self.gigabits_per_s is not None or not self.measured)
         )
 
 
@@ -62,21 +65,23 @@ def check_mesh(mesh: LabMesh, tell: Callable[[str], None]) -> list[PairResult]:
         ipv6_ms = ping_ms(first, second.overlay_ipv6)
         row = _connection(first, second.nickname)
         rate = None
-        if (first, second) in measured:
+        is_measured = (first, second) in measured
+        if is_measured:
             tell(f"one TCP stream {first.nickname} - {second.nickname} for {_TRANSFER_S} s")
             rate = tcp_gigabits_per_s(first, second)
-        results.append(PairResult(first.nickname, second.nickname, row, ipv4_ms, ipv6_ms, rate))
+        results.append(
+            PairResult(first.nickname, second.nickname, row, ipv4_ms, ipv6_ms, is_measured, rate)
+        )
     return results
 
 
 def result_table(results: list[PairResult]) -> Table:
     """The table `lab run --check` ends with."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("PAIR", "STATE", "PATH", "CIPHER", "RTT", "PING IPV4", "PING IPV6", "TCP"):
-        table.add_column(column)
+    table = new_table("PAIR", "STATE", "PATH", "CIPHER", "RTT", "PING IPV4", "PING IPV6", "TCP")
     for result in results:
         row = result.connection
-        table.add_row(
+        add_row(
+            table,
             f"{result.first} - {result.second}",
             Text(row["state"] if row else "missing", "green" if result.passed else "red"),
             (row["path"] if row else "") or "-",
@@ -84,7 +89,7 @@ def result_table(results: list[PairResult]) -> Table:
             milliseconds(row["rtt_ms"] if row else None),
             _ping_text(result.ipv4_ms),
             _ping_text(result.ipv6_ms),
-            f"{result.gigabits_per_s:.2f} Gb/s" if result.gigabits_per_s is not None else "-",
+            _rate_text(result),
         )
     return table
 
@@ -107,12 +112,17 @@ def tcp_gigabits_per_s(client: LabHost, server: LabHost) -> float | None:
     try:
         for _ in _attempts(_SERVER_WAIT_S):
             done = client.namespace.run("iperf3", "-J", "-t", str(_TRANSFER_S), "-c", address)
-            answer = json.loads(done.stdout or "{}")
+            try:
+                answer = json.loads(done.stdout)
+            except ValueError:
+                return None
             received = answer.get("end", {}).get("sum_received")
             if received is not None:
                 return float(received["bits_per_second"]) / 1e9
             if "refused" not in answer.get("error", ""):
                 return None
+    except subprocess.TimeoutExpired:
+        return None
     finally:
         terminate([process])
     return None
@@ -130,6 +140,12 @@ def _connection(host: LabHost, nickname: str) -> ConnectionReport | None:
     report = host.report()
     rows = report["connections"] if report is not None else []
     return next((row for row in rows if row["nickname"] == nickname), None)
+
+
+def _rate_text(result: PairResult) -> Text:
+    if result.gigabits_per_s is not None:
+        return Text(f"{result.gigabits_per_s:.2f} Gb/s")
+    return Text("FAILED", "red") if result.measured else Text("-")
 
 
 def _ping_text(value: float | None) -> Text:

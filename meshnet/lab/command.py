@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -26,9 +28,10 @@ def lab() -> None:
 def run(hosts: int, check: bool) -> None:
     """Start HOSTS hosts with a node each, connected in a full mesh. Ctrl-C ends it."""
     check_tools(("ping", "iputils-ping"))
-    # A killed lab tidies up as an interrupted one does, also where a shell has it ignore Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    # Tidy up on the way out; Ctrl-C works also where a shell has us ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     start = time.monotonic()
 
     def tell(line: str) -> None:
@@ -46,6 +49,10 @@ def run(hosts: int, check: bool) -> None:
     tell("everything is removed")
     if failed:
         raise LabError(f"{len(failed)} of {len(results)} pairs failed")
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _until_interrupted(mesh: LabMesh) -> None:

@@ -178,11 +178,13 @@ def _lab_directory() -> Iterator[Path]:
     """A directory for one lab; those of labs that were killed are removed on the way."""
     parent = Path(tempfile.gettempdir())
     for left in parent.glob(_DIRECTORY_PREFIX + "*"):
-        if left.stat().st_uid == os.geteuid() and (lock := _try_lock(left)) is not None:
+        if (lock := _try_lock(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
-    directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
-    lock = _try_lock(directory)
+    # Locked before it has the name by which others look for what is left behind.
+    hidden = Path(tempfile.mkdtemp(prefix="." + _DIRECTORY_PREFIX))
+    lock = _try_lock(hidden)
+    directory = hidden.rename(parent / hidden.name.removeprefix("."))
     try:
         yield directory
     finally:
@@ -192,12 +194,15 @@ def _lab_directory() -> Iterator[Path]:
 
 
 def _try_lock(directory: Path) -> int | None:
-    """An exclusive lock on a lab's directory; None while that lab lives."""
+    """An exclusive lock on a directory of ours; None while the lab lives that made it."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(directory, flags)
     except OSError:
         return None
     try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError("somebody else's")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)

@@ -48,6 +48,7 @@ class ApiServer:
         self._mesh = mesh
         self._path = path
         self._server: asyncio.Server | None = None
+        self._made_parent = False
         self._connections: set[asyncio.Task[None]] = set()
         self._handlers: dict[tuple[str, str], Callable[[Query], Awaitable[object]]] = {
             ("GET", "/v1/report"): self._report,
@@ -56,6 +57,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Raises ListenError with one line that says what to do."""
+        self._made_parent = not self._path.parent.exists()
         bound = bind_unix(self._path)
         self._server = await asyncio.start_unix_server(self._accept, sock=bound)
 
@@ -68,8 +70,9 @@ class ApiServer:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._path.parent.rmdir()  # Only when we were the last in it.
+        if self._made_parent:
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()  # Another node may use it by now.
 
     async def _report(self, _query: Query) -> object:
         return self._mesh.report()
@@ -97,7 +100,7 @@ class ApiServer:
             if _may_use(writer.get_extra_info("socket"), self._path):
                 async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                     await self._serve(reader, writer)
-        except (TimeoutError, ConnectionError, h11.RemoteProtocolError):
+        except (TimeoutError, ConnectionError, h11.ProtocolError):
             pass  # A local caller that hangs, leaves, or speaks something else.
         finally:
             self._connections.discard(task)
@@ -136,10 +139,13 @@ class ApiServer:
         await writer.drain()
 
     async def _answer(self, request: h11.Request) -> tuple[HTTPStatus, bytes]:
-        url = urlsplit(request.target.decode("ascii", "replace"))
-        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
-        handler = self._handlers.get((request.method.decode("ascii", "replace"), url.path))
         try:
+            try:
+                url = urlsplit(request.target.decode("ascii", "replace"))
+            except ValueError as error:
+                raise ApiRefused(HTTPStatus.BAD_REQUEST, str(error)) from None
+            query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+            handler = self._handlers.get((request.method.decode("ascii", "replace"), url.path))
             if handler is None:
                 raise ApiRefused(HTTPStatus.NOT_FOUND, f"no {url.path} in this version")
             return HTTPStatus.OK, json.dumps(await handler(query)).encode()

@@ -24,6 +24,8 @@ from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
 
 _ENVIRONMENT_PREFIX = "MESHNET_"
+# Two ways to give one thing: one of them on the command line replaces both.
+_PASSWORD_OPTIONS = frozenset({"password", "password_file"})
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -46,10 +48,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     >>> parse_options(["--no-tap", "--nickname", "a", "host-b"], {}).mesh.peers
     ('host-b',)
     """
-    parser = _parser()
-    defaults = _from_environment(parser, environment)
-    parser.set_defaults(**defaults)
-    options = parser.parse_args(arguments)
+    options = _merged(_parser(), arguments, environment)
     tap = None if options.no_tap else options.tap
     addresses = tuple(_interface(text) for text in options.address)
     if addresses and tap is None:
@@ -75,6 +74,22 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     )
 
 
+def _merged(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], environment: Mapping[str, str]
+) -> argparse.Namespace:
+    """Defaults, the environment, the command line: the later replaces the earlier, whole."""
+    defaults = {action.dest: action.default for action in parser._actions}
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS if action.option_strings else None
+    parsed = vars(parser.parse_args(arguments))
+    given = {name: value for name, value in parsed.items() if value not in (None, [])}
+    from_environment = _from_environment(parser, environment)
+    if given.keys() & _PASSWORD_OPTIONS:
+        for option in _PASSWORD_OPTIONS:
+            from_environment.pop(option, None)
+    return argparse.Namespace(**{**defaults, **from_environment, **given})
+
+
 class _OneLineParser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is a ``--help`` away."""
 
@@ -90,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"meshnet {__version__}")
-    parser.add_argument("peers", nargs="*", metavar="PEER", help="HOST[:PORT] to link to")
     add = parser.add_argument
+    add("peers", nargs="*", default=[], metavar="PEER", help="HOST[:PORT] to link to")
     add("--nickname", default=_host_name(), help="name for people (default: host name)")
     add("--network", default="meshnet", help="peers of other networks are refused")
     add(
@@ -135,11 +150,11 @@ def _host_name() -> str:
 def _from_environment(
     parser: argparse.ArgumentParser, environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Defaults from ``MESHNET_<OPTION>``, checked as the command line is."""
+    """What ``MESHNET_<OPTION>`` says, checked as the command line is; empty is not set."""
     found: dict[str, Any] = {}
     for action in parser._actions:
         text = environment.get(_ENVIRONMENT_PREFIX + action.dest.upper())
-        if text is None or action.dest in ("help", "version"):
+        if not text or action.dest in ("help", "version"):
             continue
         variable = _ENVIRONMENT_PREFIX + action.dest.upper()
         if isinstance(action, argparse._StoreTrueAction):

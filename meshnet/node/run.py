@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Coroutine
+from typing import Any, NoReturn
 
 from meshnet.aio.mesh import Mesh
 from meshnet.errors import TapError
@@ -17,14 +19,17 @@ from meshnet.node.options import NodeConfig
 from meshnet.store.state import FileState
 from meshnet.wire.identity import Identity
 
+# Our choice: one netlink request each time, well under a millisecond.
+ADDRESS_POLL_S = 2.0
+
 _log = logging.getLogger("meshnet")
 
 
 async def run(config: NodeConfig) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises MeshError when it cannot start."""
+    """Run a node until SIGTERM, SIGINT or SIGHUP. Raises MeshError when it cannot go on."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         state = FileState(config.state_dir)
@@ -39,8 +44,6 @@ async def run(config: NodeConfig) -> None:
             for address in config.addresses:
                 add_address(port.name, address)
         mesh = await stack.enter_async_context(Mesh(config.mesh, port, state))
-        if not config.mesh.advertise:
-            _advertise_host(mesh, config)
         api = ApiServer(mesh, config.api)
         await api.start()
         stack.push_async_callback(api.stop)
@@ -50,18 +53,38 @@ async def run(config: NodeConfig) -> None:
         )
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
-        await stop.wait()
+        await _until_first(stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config))
         _log.info("node stopping", extra={"peer": mesh.name.short})
 
 
-def _advertise_host(mesh: Mesh, config: NodeConfig) -> None:
-    """Announce the host's own addresses when we listen on all of them."""
-    host, port = split_host_port(mesh.address, None)
-    if host not in ("::", "0.0.0.0"):
-        return
+async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of these ends, and end the others. Raises what that one raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        addresses = reachable_addresses(host_addresses(), without=config.tap or "")
-    except OSError as error:
-        raise TapError(f"cannot list the host's addresses: {error.strerror}") from error
-    usable = [a for a in addresses if a.version == 4 or host == "::"][:MAX_ENDPOINTS]
-    mesh.set_advertised(tuple(Endpoint.of(str(address), port) for address in usable))
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _follow_addresses(mesh: Mesh, config: NodeConfig) -> NoReturn:
+    """Announce the host's own addresses, as they come and go, when we listen on all of them."""
+    host, port = split_host_port(mesh.address, None)
+    announced: tuple[Endpoint, ...] = ()
+    ours_to_announce = host in ("::", "0.0.0.0") and not config.mesh.advertise
+    while ours_to_announce:
+        try:
+            addresses = reachable_addresses(host_addresses(), without=config.tap or "")
+        except OSError as error:
+            raise TapError(f"cannot list the host's addresses: {error.strerror}") from error
+        usable = [a for a in addresses if a.version == 4 or host == "::"][:MAX_ENDPOINTS]
+        endpoints = tuple(Endpoint.of(str(address), port) for address in usable)
+        if endpoints != announced:
+            announced = endpoints
+            mesh.set_advertised(endpoints)
+        await asyncio.sleep(ADDRESS_POLL_S)
+    await asyncio.Future()
+    raise AssertionError("a future of nobody's never ends")

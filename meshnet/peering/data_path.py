@@ -75,12 +75,16 @@ class DataPath:
 
     def remove_session(self, session: Session) -> None:
         self._by_index.pop(session.our_index, None)
-        if self._current.get(session.peer) is session:
-            del self._current[session.peer]
+        self.stop_using(session)
 
     def use_session(self, session: Session) -> None:
         """Send to its peer by ``session`` from now on."""
         self._current[session.peer] = session
+
+    def stop_using(self, session: Session) -> None:
+        """Send nothing by ``session`` any more; it is still received by."""
+        if self._current.get(session.peer) is session:
+            del self._current[session.peer]
 
     def receive_frames(self, frames: Iterable[bytes], now: float) -> None:
         """Frames from the local side, in order."""

@@ -21,30 +21,35 @@ class Link:
     target_id: int | None
     authenticated: LinkAuthenticated | None = None
     heard_at: float = 0.0
+    suspected_at: float | None = None
+    """Since when we wait for a sign that the other end still has this link."""
 
     @property
     def peer(self) -> PeerName | None:
         return self.authenticated.peer if self.authenticated is not None else None
 
-    def dialler(self, our_name: PeerName) -> PeerName | None:
-        """Who of the two made the connection."""
-        return our_name if self.outbound else self.peer
+    def rank(self, our_name: PeerName) -> tuple[bool, int]:
+        """What decides between two links of one pair; the same at both ends.
+
+        First those dialled by the lesser name, then the dialler's later dial: whoever dials again
+        has lost the earlier.
+        """
+        assert self.authenticated is not None, "only authenticated links are ranked"
+        if self.outbound:
+            return our_name < self.authenticated.peer, self.protocol.serial
+        return self.authenticated.peer < our_name, self.authenticated.serial
 
 
 def surplus(our_name: PeerName, old: Link, new: Link) -> Link:
     """Of two authenticated links to one peer, the one to close.
 
-    Both ends come to the same answer: a process that has restarted cannot hold the old link; of two
-    made at the same time the one dialled by the lesser name stays; of two dialled by the same
-    end the newer one, since whoever dials again has lost the older.
+    A process that has restarted cannot hold the old link; otherwise `Link.rank` decides.
     """
-    if old.authenticated is not None and new.authenticated is not None:
-        if old.authenticated.life != new.authenticated.life:
-            return old
-        lesser = min(our_name, new.authenticated.peer)
-        if old.dialler(our_name) == lesser and new.dialler(our_name) != lesser:
-            return new
-    return old
+    assert old.authenticated is not None, "only authenticated links are compared"
+    assert new.authenticated is not None, "only authenticated links are compared"
+    if old.authenticated.life != new.authenticated.life:
+        return old
+    return old if old.rank(our_name) < new.rank(our_name) else new
 
 
 @define(frozen=True)

@@ -36,6 +36,9 @@ PROBES_LOST_UNTIL_RENEWAL = 3
 LOSS_OVER_PROBES = 20
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
+# Stamps of peers heard last. One that is forgotten lets an old message be answered once more, and
+# that answer is of no use to who replays it.
+MAX_STAMPS = 8192
 _RTT_GAIN = 0.25
 
 
@@ -252,7 +255,8 @@ class SessionKeeper:
             return DropReason.UNKNOWN_PEER
         if initiation.stamp <= pair.last_stamp:
             return DropReason.OLD_STAMP
-        pair.last_stamp = self._last_stamps[pair.peer] = initiation.stamp
+        pair.last_stamp = initiation.stamp
+        self._keep_stamp(pair.peer, initiation.stamp)
         try:
             response, session = initiation.answer(
                 peer=pair.peer,
@@ -273,6 +277,12 @@ class SessionKeeper:
         self._data_path.add_session(session)
         self._datagrams.append((response, source))
         return None
+
+    def _keep_stamp(self, peer: PeerName, stamp: int) -> None:
+        self._last_stamps.pop(peer, None)
+        if len(self._last_stamps) >= MAX_STAMPS:
+            del self._last_stamps[next(iter(self._last_stamps))]
+        self._last_stamps[peer] = stamp
 
     def _receive_response(self, datagram: bytes, source: Endpoint, now: float) -> DropReason | None:
         pair = self._pending.get(HEADER.unpack_from(datagram)[3])
@@ -303,8 +313,11 @@ class SessionKeeper:
         pair.previous, pair.current = pair.current, session
         self._data_path.use_session(session)
         pair.attempts, pair.lost_in_a_row, pair.reason = 0, 0, ""
-        if pair.pending is None:
-            self._timers.cancel((_Task.INITIATE, pair.peer))
+        if pair.pending is not None:
+            # Reached by their call: ours is no longer needed, and may never be answered.
+            self._pending.pop(pair.pending.our_index, None)
+            pair.pending = None
+        self._timers.cancel((_Task.INITIATE, pair.peer))
         self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
@@ -324,12 +337,27 @@ class SessionKeeper:
             del pair.probes[probe_id]
             pair.outcomes.append(False)
             pair.lost_in_a_row += 1
-        if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL and pair.pending is None:
-            pair.reason = f"{pair.lost_in_a_row} probes in a row were lost; renewing the session"
-            self._timers.set((_Task.INITIATE, pair.peer), now)
-        if pair.current is not None:
-            self._probe(pair, pair.current, now, for_user=False)
-            self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+        if pair.current is None:
+            return
+        if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL:
+            self._give_up(pair, pair.current, now)
+            return
+        self._probe(pair, pair.current, now, for_user=False)
+        self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+
+    def _give_up(self, pair: Pair, session: Session, now: float) -> None:
+        """Nothing comes back: stop sending by ``session``, say so, and call anew.
+
+        It is still received by, as what ails may ail in one direction only.
+        """
+        pair.reason = f"{pair.lost_in_a_row} probes in a row were lost; calling anew"
+        pair.lost_in_a_row = 0
+        if pair.previous is not None:
+            self._data_path.remove_session(pair.previous)
+        pair.previous, pair.current = session, None
+        self._data_path.stop_using(session)
+        self._events.append(SessionLost(pair.peer, pair.reason))
+        self._timers.set((_Task.INITIATE, pair.peer), now)
 
     def _probe_answered(self, pair: Pair, probe_id: int, now: float) -> None:
         sent = pair.probes.pop(probe_id, None)

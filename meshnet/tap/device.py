@@ -31,6 +31,7 @@ class Tap:
         if not 0 < len(name.encode()) <= _MAX_NAME_BYTES:
             raise TapError(f"TAP name {name!r}: use 1 to {_MAX_NAME_BYTES} bytes (--tap)")
         self._device = _open(name)
+        self._name = name
         try:
             self._device.hwaddr = mac_of(peer)
             self._device.mtu = overlay_mtu
@@ -43,7 +44,7 @@ class Tap:
 
     @property
     def name(self) -> str:
-        return str(self._device.name)
+        return self._name
 
     def fileno(self) -> int:
         return int(self._device.fileno())
@@ -55,9 +56,12 @@ class Tap:
             try:
                 frames.append(os.read(descriptor, _READ_BYTES))
             except BlockingIOError:
+                break  # None waits, or the device is down: frames come when it is up again.
+            except OSError as error:
+                if error.errno == errno.EBADFD:
+                    gone = f"TAP {self._name} was deleted by somebody else; start the node again"
+                    raise TapError(gone) from error
                 break
-            except OSError:
-                break  # EBADFD: somebody took the device down or away; frames come when it is up.
         return frames
 
     def write_frames(self, frames: Iterable[bytes]) -> int:

@@ -7,6 +7,8 @@ import contextlib
 import socket
 from collections.abc import Iterable
 
+from meshnet.errors import TapError
+
 _MAX_FRAME_BYTES = 65536
 
 
@@ -37,7 +39,9 @@ class MemoryPort:
     def read_frames(self, limit: int) -> list[bytes]:
         frames: list[bytes] = []
         with contextlib.suppress(BlockingIOError):
-            while len(frames) < limit and (frame := self._node.recv(_MAX_FRAME_BYTES)):
+            while len(frames) < limit:
+                if not (frame := self._node.recv(_MAX_FRAME_BYTES)):
+                    raise TapError(f"{self.name}: the host's side is closed")
                 frames.append(frame)
         return frames
 
@@ -49,6 +53,10 @@ class MemoryPort:
             except OSError:
                 refused += 1
         return refused
+
+    def close_host(self) -> None:
+        """The host's side goes away, as a device does that somebody deletes."""
+        self._host.close()
 
     def close(self) -> None:
         self._node.close()

@@ -42,6 +42,8 @@ def x25519_public(secret: bytes) -> bytes:
 
 def x25519(secret: bytes, public: bytes) -> bytes:
     """Diffie-Hellman. Raises AuthenticationError for a low-order point (all-zero result)."""
+    if len(public) != KEY_BYTES:
+        raise AuthenticationError("X25519 key of another length")
     try:
         return bindings.crypto_scalarmult(secret, public)
     except (exceptions.CryptoError, TypeError, ValueError) as error:
@@ -81,6 +83,8 @@ def ed25519_sign(secret_key: bytes, message: bytes) -> bytes:
 
 def ed25519_verify(public_key: bytes, message: bytes, signature: bytes) -> None:
     """Raises AuthenticationError unless ``signature`` (64 bytes) is ``public_key``'s."""
+    if len(signature) != SIGNATURE_BYTES or len(public_key) != KEY_BYTES:
+        raise AuthenticationError("signature or key of another length")
     try:
         bindings.crypto_sign_open(signature + message, public_key)
     except (exceptions.CryptoError, TypeError, ValueError) as error:

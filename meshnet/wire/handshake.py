@@ -21,6 +21,15 @@ from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, DatagramTy
 from meshnet.wire.identity import Identity
 from meshnet.wire.session import Session
 
+# Outer header, cookie, e, sealed s, sealed payload without its list of ciphers.
+_MIN_INITIATION_BYTES = (
+    HEADER_BYTES
+    + COOKIE_BYTES
+    + noise.DH_BYTES
+    + (noise.DH_BYTES + noise.TAG_BYTES)
+    + (8 + 4 + 4 + 1 + noise.TAG_BYTES)
+)
+
 
 @define(frozen=True)
 class Initiation:
@@ -114,7 +123,7 @@ def initiate(
         noise.IK_PSK2,
         noise.Role.INITIATOR,
         prologue=_prologue(network_id),
-        static_secret=identity.x25519_secret,
+        static=identity.static,
         ephemeral_secret=ephemeral_secret,
         remote_static=their_static,
     )
@@ -136,11 +145,14 @@ def read_initiation(
 
     Raises AuthenticationError when it is not for us, forged, or malformed.
     """
+    if len(datagram) < _MIN_INITIATION_BYTES:
+        # Before any key is touched: a stranger's short datagram costs next to nothing.
+        raise AuthenticationError("initiation too short")
     state = noise.HandshakeState.start(
         noise.IK_PSK2,
         noise.Role.RESPONDER,
         prologue=_prologue(network_id),
-        static_secret=identity.x25519_secret,
+        static=identity.static,
         ephemeral_secret=ephemeral_secret,
     )
     payload = state.read_message(datagram[HEADER_BYTES + COOKIE_BYTES :])

@@ -11,6 +11,7 @@ from attrs import define, field
 from meshnet.errors import AuthenticationError
 from meshnet.ids import PeerName
 from meshnet.wire import crypto
+from meshnet.wire.noise import KeyPair
 
 SEED_BYTES = 32
 PSK_BYTES = 32
@@ -18,22 +19,18 @@ PSK_BYTES = 32
 
 @define(frozen=True)
 class Identity:
-    """Our own keys. The secrets are left out of ``repr``, so no log can leak them."""
+    """Our own keys; ``static`` is the pair for handshakes. Secrets are left out of ``repr``."""
 
     name: PeerName
     public_key: bytes
-    x25519_public: bytes
+    static: KeyPair
     _secret_key: bytes = field(repr=False)
-    x25519_secret: bytes = field(repr=False)
 
     @classmethod
     def of_seed(cls, seed: bytes) -> Identity:
         """The identity of an Ed25519 seed (32 bytes)."""
         public, secret = crypto.ed25519_keypair(seed)
-        x25519_secret = crypto.x25519_secret_of(secret)
-        return cls(
-            PeerName.of(public), public, crypto.x25519_public(x25519_secret), secret, x25519_secret
-        )
+        return cls(PeerName.of(public), public, KeyPair.of(crypto.x25519_secret_of(secret)), secret)
 
     def sign(self, context: bytes, message: bytes) -> bytes:
         """A signature (64 bytes) that is valid for this kind of message only."""

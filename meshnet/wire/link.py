@@ -28,7 +28,7 @@ SIZE_BYTES = 2
 HEADER_BYTES = SIZE_BYTES + 1
 MAX_RECORD_BYTES = 65535 - noise.TAG_BYTES - 1
 
-# Our choice: what a stranger can make us hold. Message 2, the longest, has 32 + 48 + 44 + 16 bytes.
+# Our choice: what a stranger can make us hold. Message 2, the longest, has 32 + 48 + 48 + 16 bytes.
 MAX_HANDSHAKE_FRAME_BYTES = 1024
 
 
@@ -68,6 +68,7 @@ class LinkAuthenticated:
     public_key: bytes
     life: int
     capabilities: int
+    serial: int
 
 
 @define(frozen=True)
@@ -88,10 +89,17 @@ LinkEvent = LinkAuthenticated | RecordReceived | LinkClosed
 
 
 class LinkProtocol:
-    """One end of one link. Feed `receive`, drain `next_event` and `data_to_send`, repeat."""
+    """One end of one link. Feed `receive`, drain `next_event` and `data_to_send`, repeat.
 
-    def __init__(self, config: LinkConfig, *, dialler: bool, ephemeral_secret: bytes) -> None:
+    ``serial`` (u32) counts our dials: of two links that we dialled to one peer, it tells both ends
+    which is the later.
+    """
+
+    def __init__(
+        self, config: LinkConfig, *, dialler: bool, ephemeral_secret: bytes, serial: int = 0
+    ) -> None:
         self.state = LinkState.HELLO
+        self.serial = serial
         self._config = config
         self._dialler = dialler
         self._ephemeral_secret = ephemeral_secret
@@ -191,7 +199,7 @@ class LinkProtocol:
             noise.Role.INITIATOR if self._dialler else noise.Role.RESPONDER,
             # The hellos are in the prologue: who changes one in flight breaks the handshake.
             prologue=b"meshnet link" + hellos,
-            static_secret=self._config.identity.x25519_secret,
+            static=self._config.identity.static,
             ephemeral_secret=self._ephemeral_secret,
             psk=self._config.psk,
         )
@@ -281,13 +289,15 @@ class LinkProtocol:
             config.identity.public_key
             + config.life.to_bytes(8, "big")
             + config.capabilities.to_bytes(4, "big")
+            + self.serial.to_bytes(4, "big")
         )
 
     def _parse_payload(self, handshake: noise.HandshakeState, payload: bytes) -> LinkAuthenticated:
         cursor = Cursor(payload)
         public_key = cursor.read_bytes(32)
         life = cursor.read_u64()
-        capabilities = cursor.read_u32()  # What follows is a later version's, and ignored.
+        capabilities = cursor.read_u32()
+        serial = cursor.read_u32()  # What follows is a later version's, and ignored.
         if handshake.remote_static is None:
             raise RemoteProtocolError("handshake without a static key")
         try:
@@ -298,7 +308,7 @@ class LinkProtocol:
         if peer == self._config.identity.name:
             code = CloseCode.SELF if life == self._config.life else CloseCode.SAME_IDENTITY
             raise RemoteProtocolError(code.text, code)
-        return LinkAuthenticated(peer, public_key, life, capabilities)
+        return LinkAuthenticated(peer, public_key, life, capabilities, serial)
 
     def _send_handshake(self, handshake: noise.HandshakeState, payload: bytes) -> None:
         message = handshake.write_message(payload)

@@ -26,6 +26,8 @@ def parse_message(plaintext: bytes) -> tuple[MessageType | None, bytes]:
 
     Raises MalformedError for what no version would send.
     """
+    if not plaintext:
+        raise MalformedError("empty message")
     body = plaintext[1:]
     try:
         message_type = MessageType(plaintext[0])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import define
+from attrs import define, field
 
 from meshnet.errors import AuthenticationError, LocalProtocolError
 from meshnet.wire import crypto
@@ -68,7 +68,7 @@ def _hkdf(chaining_key: bytes, material: bytes, outputs: int) -> list[bytes]:
 class CipherState:
     """A key and the counter of its next nonce (section 5.1)."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     counter: int = 0
 
     def encrypt(self, ad: bytes, plaintext: bytes) -> bytes:
@@ -89,11 +89,23 @@ class CipherState:
 
 
 @define(frozen=True)
+class KeyPair:
+    """An X25519 key pair (32 bytes each)."""
+
+    secret: bytes = field(repr=False)
+    public: bytes
+
+    @classmethod
+    def of(cls, secret: bytes) -> KeyPair:
+        return cls(secret, crypto.x25519_public(secret))
+
+
+@define(frozen=True)
 class Split:
     """What a finished handshake leaves: one key per direction, seen from our side."""
 
-    send_key: bytes
-    receive_key: bytes
+    send_key: bytes = field(repr=False)
+    receive_key: bytes = field(repr=False)
     handshake_hash: bytes
 
 
@@ -107,12 +119,12 @@ class HandshakeState:
 
     pattern: Pattern
     role: Role
-    static_secret: bytes
-    ephemeral_secret: bytes
+    static: KeyPair
+    ephemeral_secret: bytes = field(repr=False)
     remote_static: bytes | None
-    _chaining_key: bytes
+    _chaining_key: bytes = field(repr=False)
     _hash: bytes
-    psk: bytes | None = None
+    psk: bytes | None = field(default=None, repr=False)
     _cipher: CipherState | None = None
     _remote_ephemeral: bytes | None = None
     _turn: int = 0
@@ -124,7 +136,7 @@ class HandshakeState:
         role: Role,
         *,
         prologue: bytes,
-        static_secret: bytes,
+        static: KeyPair,
         ephemeral_secret: bytes,
         remote_static: bytes | None = None,
         psk: bytes | None = None,
@@ -138,12 +150,12 @@ class HandshakeState:
         digest = name.ljust(crypto.HASH_BYTES, b"\0")
         if len(name) > crypto.HASH_BYTES:
             digest = crypto.blake2s(name)
-        state = cls(pattern, role, static_secret, ephemeral_secret, remote_static, digest, digest)
+        state = cls(pattern, role, static, ephemeral_secret, remote_static, digest, digest)
         state.psk = psk
         state._mix_hash(prologue)
         if pattern.responder_static_known:
             if role is Role.RESPONDER:
-                state._mix_hash(crypto.x25519_public(static_secret))
+                state._mix_hash(static.public)
             elif remote_static is not None:
                 state._mix_hash(remote_static)
             else:
@@ -169,7 +181,7 @@ class HandshakeState:
         return HandshakeState(
             self.pattern,
             self.role,
-            self.static_secret,
+            self.static,
             self.ephemeral_secret,
             self.remote_static,
             self._chaining_key,
@@ -190,7 +202,7 @@ class HandshakeState:
                 self._mix_ephemeral(public)
                 message += public
             elif token == "s":
-                message += self._encrypt_and_hash(crypto.x25519_public(self.static_secret))
+                message += self._encrypt_and_hash(self.static.public)
             else:
                 self._mix_token(token)
         message += self._encrypt_and_hash(payload)
@@ -250,7 +262,7 @@ class HandshakeState:
         ours, theirs = token[0], token[1]
         if self.role is Role.RESPONDER:
             ours, theirs = theirs, ours
-        secret = self.ephemeral_secret if ours == "e" else self.static_secret
+        secret = self.ephemeral_secret if ours == "e" else self.static.secret
         public = self._remote_ephemeral if theirs == "e" else self.remote_static
         if public is None:
             raise LocalProtocolError(f"token {token} before its key is known")

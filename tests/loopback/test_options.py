@@ -59,12 +59,17 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--listen", "host:99999"], {}, "not a port"),
         (["--listen", "[::1"], {}, r"\[ADDR\]:PORT"),
         (["--advertise", "host"], {}, "write IP or IP:PORT"),
+        (["--advertise", "224.0.0.1"], {}, "nobody can dial that"),
         (["--mtu", "100"], {}, "use 1280 to 9000"),
         (["--nickname", "x" * 65], {}, "at most 64"),
         (["--nickname", "a\nb"], {}, "control characters"),
         (["--network", ""], {}, "1 to 64"),
         ([":6783"], {}, "write HOST or HOST:PORT"),
         (["host:"], {}, "no port after the colon"),
+        (["host..example"], {}, "not a host name"),
+        (["x" * 70], {}, "not a host name"),
+        (["--network", "caf\udce9"], {}, "not UTF-8"),
+        (["--password", "caf\udce9"], {}, "not UTF-8"),
         ([], {"MESHNET_MTU": "big"}, "MESHNET_MTU=big: not a number"),
         ([], {"MESHNET_NO_TAP": "yes"}, "use 1 or 0"),
         ([], {"MESHNET_LOG_LEVEL": "loud"}, "use one of"),
@@ -92,6 +97,22 @@ def test_a_password_file_gives_its_first_line(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_text("s3cret with spaces\nsecond line\n")
     assert parse_options(["--password-file", str(path)], {}).mesh.password == "s3cret with spaces"
+
+
+def test_repeatables_of_the_command_line_replace_those_of_the_environment() -> None:
+    config = parse_options(["--address", "10.0.0.1/24"], {"MESHNET_ADDRESS": "10.9.9.9/24"})
+    assert [str(address) for address in config.addresses] == ["10.0.0.1/24"]
+
+
+def test_a_password_on_the_command_line_replaces_that_of_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("file\n")
+    options = ["--password-file", str(path)]
+    assert parse_options(options, {"MESHNET_PASSWORD": "env"}).mesh.password == "file"
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert parse_options([], {"MESHNET_STATE_DIR": ""}).state_dir != Path()
 
 
 def test_secrets_do_not_show_in_reprs() -> None:

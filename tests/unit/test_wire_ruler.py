@@ -216,7 +216,7 @@ def test_limits_are_those_of_the_code(row: Row) -> None:
 def test_identity_and_keys() -> None:
     assert EXAMPLE.public_key == example("public-key")
     assert EXAMPLE.name == PeerName(example("name"))
-    assert EXAMPLE.x25519_public == example("noise-static")
+    assert EXAMPLE.static.public == example("noise-static")
     assert network_id(NETWORK) == example("network-id")
     assert psk_of_open_network(NETWORK) == example("psk-of-open-network")
 
@@ -261,7 +261,7 @@ def test_sizes_of_the_datagrams_of_a_handshake() -> None:
         EXAMPLE,
         network_id(NETWORK),
         peer=responder.name,
-        their_static=responder.x25519_public,
+        their_static=responder.static.public,
         our_index=1,
         stamp=1,
         ciphers=DEFAULT_PREFERENCE,

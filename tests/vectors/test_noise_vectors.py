@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from meshnet.wire import noise
-from meshnet.wire.noise import IK, IK_PSK2, XX, XX_PSK3, CipherState, HandshakeState, Role, Split
+from meshnet.wire.noise import (
+    IK,
+    IK_PSK2,
+    XX,
+    XX_PSK3,
+    CipherState,
+    HandshakeState,
+    KeyPair,
+    Role,
+    Split,
+)
 
 Vector = dict[str, Any]
 
@@ -34,7 +44,7 @@ def start(vector: Vector, role: Role) -> HandshakeState:
         PATTERNS[vector["protocol_name"]],
         role,
         prologue=bytes.fromhex(vector[f"{side}_prologue"]),
-        static_secret=bytes.fromhex(vector[f"{side}_static"]),
+        static=KeyPair.of(bytes.fromhex(vector[f"{side}_static"])),
         ephemeral_secret=bytes.fromhex(vector[f"{side}_ephemeral"]),
         remote_static=bytes.fromhex(remote) if remote else None,
         psk=bytes.fromhex(psks[0]) if psks else None,

@@ -1,0 +1,95 @@
+"""Events as log lines: one constant message per kind, what differs in fields (CONTRIBUTING.md).
+
+What strangers can cause at will is limited in rate, and says how much was left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from meshnet.events import (
+    DialFailed,
+    Event,
+    LinkEstablished,
+    LinkLost,
+    LinkRefused,
+    PeerDiscovered,
+    ProbeAnswered,
+    RecordIgnored,
+    SessionEstablished,
+    SessionLost,
+)
+
+# Our choice: enough to see what goes on, too little to fill a disk.
+_BURST = 20.0
+_LINES_PER_S = 0.2
+
+_log = logging.getLogger("meshnet")
+
+
+class EventLog:
+    """Writes the events of one mesh. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tokens = _BURST
+        self._filled_at = clock()
+        self._suppressed = 0
+
+    def write(self, event: Event) -> None:
+        match event:
+            case LinkEstablished(peer, remote, outbound):
+                fields = {"peer": peer.short, "addr": str(remote), "outbound": outbound}
+                _log.info("link established", extra=fields)
+            case LinkLost(peer, reason):
+                _log.info("link lost", extra={"peer": peer.short, "reason": reason})
+            case LinkRefused():
+                self._link_refused(event)
+            case DialFailed(address, reason, failures):
+                # Retries go on for ever; the first one is news.
+                level = logging.INFO if failures == 1 else logging.DEBUG
+                _log.log(level, "dial failed", extra={"addr": address, "reason": reason})
+            case PeerDiscovered(peer, nickname):
+                _log.info("peer discovered", extra={"peer": peer.short, "nickname": nickname})
+            case RecordIgnored(carrier, drop, text):
+                fields = {"carrier": carrier.short, "reason": drop.value, "text": text}
+                self._warn_seldom("record ignored", fields)
+            case SessionEstablished(peer, remote, cipher):
+                fields = {"peer": peer.short, "addr": str(remote), "cipher": cipher}
+                _log.info("session established", extra=fields)
+            case SessionLost(peer, reason):
+                _log.info("session lost", extra={"peer": peer.short, "reason": reason})
+            case ProbeAnswered():
+                pass
+
+    def _link_refused(self, event: LinkRefused) -> None:
+        by = "us"
+        if event.by_peer:
+            by = "the other end (unauthenticated)"
+        elif event.code is None:
+            by = "nobody: the connection ended"
+        fields: dict[str, object] = {
+            "addr": str(event.remote),
+            "outbound": event.outbound,
+            "reason": event.reason,
+            "by": by,
+        }
+        if event.outbound:
+            _log.warning("link refused", extra=fields)
+        else:
+            self._warn_seldom("link refused", fields)
+
+    def _warn_seldom(self, message: str, fields: dict[str, object]) -> None:
+        """A warning that others can cause: at most `_BURST` in a row, `_LINES_PER_S` after that."""
+        now = self._clock()
+        self._tokens = min(_BURST, self._tokens + (now - self._filled_at) * _LINES_PER_S)
+        self._filled_at = now
+        if self._tokens < 1:
+            self._suppressed += 1
+            return
+        self._tokens -= 1
+        if self._suppressed:
+            fields["suppressed"] = self._suppressed
+            self._suppressed = 0
+        _log.warning(message, extra=fields)

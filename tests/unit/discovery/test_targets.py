@@ -1,0 +1,243 @@
+"""Whom to dial and when, under virtual time."""
+
+from __future__ import annotations
+
+import itertools
+
+from meshnet.discovery.backoff import CEILING_S, REFUSED_DELAY_S
+from meshnet.discovery.targets import YIELD_S, Target, Targets, TargetState
+from meshnet.ids import PeerName
+from support.samples import ALICE, BOB, CAROL, endpoint, rng
+
+# Sorted, so that it is known who yields to whom.
+LOW, MIDDLE, HIGH = sorted((ALICE.name, BOB.name, CAROL.name))
+A1, A2, A3 = endpoint(1), endpoint(2), endpoint(3)
+
+
+def targets_of(name: PeerName = LOW) -> Targets:
+    return Targets(name, rng("targets"))
+
+
+def only(targets: Targets) -> Target:
+    [target] = targets
+    return target
+
+
+def dial(targets: Targets, now: float) -> list[str]:
+    return [str(target) for target in targets.due(now)]
+
+
+def fail_until(targets: Targets, now: float, until: float) -> list[tuple[float, str]]:
+    """Each dial comes to nothing at once; when and where was dialled?"""
+    dialled = []
+    while (deadline := targets.next_deadline()) is not None and (
+        now := max(now, deadline)
+    ) <= until:
+        for target in targets.due(now):
+            dialled.append((now, str(target)))
+            targets.failed(target.id, "refused", now, refused=False)
+    return dialled
+
+
+def test_a_configured_address_is_dialled_at_once_and_once() -> None:
+    targets = targets_of()
+    targets.add_configured("host", 1, 5.0)
+    assert targets.next_deadline() == 5.0
+    assert dial(targets, 5.0) == ["host:1"]
+    assert targets.next_deadline() is None
+    assert dial(targets, 1e6) == []
+
+
+def test_a_failed_dial_is_tried_again_soon_and_then_less_often_for_ever() -> None:
+    targets = targets_of()
+    targets.add_configured("host", 1, 0.0)
+    dialled = fail_until(targets, 0.0, 600.0)
+    waits = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(dialled)]
+    assert waits[0] < 0.3
+    assert max(waits) <= CEILING_S
+    assert min(waits[10:]) >= CEILING_S / 2
+    assert 600.0 - dialled[-1][0] <= CEILING_S
+    assert only(targets).reason == "refused"
+
+
+def test_equal_seeds_wait_equally() -> None:
+    runs = []
+    for _ in range(2):
+        targets = targets_of()
+        targets.add_configured("host", 1, 0.0)
+        runs.append(fail_until(targets, 0.0, 30.0))
+    assert runs[0] == runs[1]
+
+
+def test_a_refusal_that_needs_a_person_is_shown_and_looked_at_seldom() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.due(0.0)
+    targets.failed(target.id, "wrong password", 1.0, refused=True)
+    assert (target.state, target.reason) == (TargetState.FAILED, "wrong password")
+    assert targets.next_deadline() == 1.0 + REFUSED_DELAY_S
+    assert dial(targets, 1.0 + REFUSED_DELAY_S) == ["host:1"]
+
+
+def test_giving_an_address_again_retries_at_once_without_a_second_target() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.due(0.0)
+    targets.failed(target.id, "wrong password", 0.0, refused=True)
+    assert targets.add_configured("host", 1, 2.0) is target
+    assert dial(targets, 2.0) == ["host:1"]
+
+
+def test_a_linked_target_rests_until_the_link_ends() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.due(0.0)
+    targets.linked(MIDDLE, target.id, 0.0)
+    assert (target.state, target.peer) == (TargetState.LINKED, MIDDLE)
+    assert targets.next_deadline() is None
+    targets.unlinked(MIDDLE, "gone", 10.0)
+    assert target.reason == "gone"
+    deadline = targets.next_deadline()
+    assert deadline is not None
+    assert 10.0 < deadline < 10.3
+
+
+def test_our_own_address_is_shown_as_failed_and_never_dialled_again() -> None:
+    targets = targets_of()
+    target = targets.add_configured(A1.host, 1, 0.0)
+    targets.due(0.0)
+    targets.is_ourselves(target.id, "own address", 0.0)
+    targets.failed(target.id, "closed", 0.0, refused=False)
+    assert (target.state, target.reason) == (TargetState.FAILED, "own address")
+    assert targets.next_deadline() is None
+    assert dial(targets, 1e6) == []
+
+
+def test_a_name_that_is_ours_may_come_to_mean_another_host() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.due(0.0)
+    targets.is_ourselves(target.id, "own address", 0.0)
+    assert (target.state, target.reason) == (TargetState.FAILED, "own address")
+    assert targets.next_deadline() == REFUSED_DELAY_S
+
+
+def test_of_a_peers_addresses_only_the_one_that_is_ours_is_left_out() -> None:
+    targets = targets_of()
+    targets.set_discovered(MIDDLE, [A1, A2], 0.0)
+    [target] = targets.due(0.0)
+    targets.set_discovered(MIDDLE, [A3, A1, A2], 0.0)
+    targets.is_ourselves(target.id, "own address", 0.0)
+    assert target.addresses == ((A3.host, A3.port), (A2.host, A2.port))
+
+
+def test_an_address_where_another_peer_answers_is_left_out() -> None:
+    targets = targets_of(LOW)
+    targets.set_discovered(MIDDLE, [A1, A2], 0.0)
+    [target] = targets.due(0.0)
+    targets.linked(HIGH, target.id, 0.0)
+    assert (target.peer, target.addresses) == (MIDDLE, ((A2.host, A2.port),))
+    assert dial(targets, 0.0) == [str(A2)]
+
+
+def test_links_that_end_at_once_are_dialled_ever_more_seldom() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    waits: list[float] = []
+    now = 0.0
+    for _ in range(8):
+        assert targets.due(now) == [target]
+        targets.linked(MIDDLE, target.id, now)
+        targets.unlinked(MIDDLE, "duplicate", now + 0.1)
+        deadline = targets.next_deadline()
+        assert deadline is not None
+        waits.append(deadline - now)
+        now = deadline
+    assert waits[-1] > 1.0 > waits[0]
+
+
+def test_of_two_that_hear_of_each_other_only_one_dials_at_once() -> None:
+    low, high = targets_of(LOW), targets_of(HIGH)
+    low.set_discovered(HIGH, [A1], 0.0)
+    high.set_discovered(LOW, [A2], 0.0)
+    assert (low.next_deadline(), high.next_deadline()) == (0.0, YIELD_S)
+
+
+def test_the_addresses_of_a_peer_are_tried_in_turn() -> None:
+    targets = targets_of()
+    targets.set_discovered(MIDDLE, [A1, A2, A3], 0.0)
+    dialled = [address for _, address in fail_until(targets, 0.0, 10.0)]
+    assert dialled[:6] == [str(A1), str(A2), str(A3)] * 2
+
+
+def test_new_addresses_of_a_peer_replace_the_old_at_once() -> None:
+    targets = targets_of()
+    targets.set_discovered(MIDDLE, [A1], 0.0)
+    fail_until(targets, 0.0, 20.0)
+    targets.set_discovered(MIDDLE, [A2], 20.5)
+    assert dial(targets, 20.5) == [str(A2)]
+
+
+def test_a_peer_that_announces_nothing_more_is_not_dialled() -> None:
+    targets = targets_of()
+    targets.set_discovered(MIDDLE, [A1], 0.0)
+    [target] = targets.due(0.0)
+    targets.set_discovered(MIDDLE, [], 0.0)
+    targets.failed(target.id, "refused", 0.0, refused=False)
+    assert list(targets) == []
+    assert targets.next_deadline() is None
+    targets.set_discovered(MIDDLE, [], 0.0)
+    assert list(targets) == []
+
+
+def test_a_peer_linked_already_is_not_dialled_when_it_is_heard_of() -> None:
+    targets = targets_of()
+    targets.linked(MIDDLE, None, 0.0)
+    targets.set_discovered(MIDDLE, [A1], 0.0)
+    assert dial(targets, 100.0) == []
+    targets.unlinked(MIDDLE, "gone", 100.0)
+    assert dial(targets, 101.0) == [str(A1)]
+
+
+def test_one_peer_is_dialled_by_one_of_its_targets_at_a_time() -> None:
+    targets = targets_of()
+    configured = targets.add_configured(A1.host, A1.port, 0.0)
+    targets.due(0.0)
+    targets.linked(MIDDLE, configured.id, 0.0)
+    targets.set_discovered(MIDDLE, [A2], 0.0)
+    targets.unlinked(MIDDLE, "gone", 10.0)
+    assert len(targets.due(20.0)) == 1
+    assert [targets.due(20.0 + tenths / 10) for tenths in range(50)] == [[]] * 50
+
+
+def test_an_end_of_a_dial_that_is_none_of_ours_changes_nothing() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.failed(None, "inbound", 0.0, refused=False)
+    targets.failed(99, "unknown", 0.0, refused=False)
+    targets.is_ourselves(None, "inbound", 0.0)
+    targets.failed(target.id, "was never dialled", 0.0, refused=False)
+    assert (target.state, target.failures) == (TargetState.WAITING, 0)
+    assert targets.get(target.id) is target
+    assert targets.get(99) is None
+
+
+# Addresses that lead elsewhere. Every host that runs containers announces 172.17.0.1 and finds
+# itself there; addresses change hands. What was heard of a peer must not be lost by that.
+
+
+def test_an_announced_address_that_leads_to_ourselves_is_passed_over() -> None:
+    targets = targets_of()
+    targets.set_discovered(MIDDLE, [A1, A2], 0.0)
+    [target] = targets.due(0.0)
+    targets.is_ourselves(target.id, "own address", 0.0)
+    targets.failed(target.id, "own address", 0.0, refused=False)
+    assert dial(targets, 10.0) == [str(A2)]
+
+
+def test_an_announced_address_that_leads_to_another_peer_is_passed_over() -> None:
+    targets = targets_of()
+    targets.set_discovered(MIDDLE, [A1, A2], 0.0)
+    [target] = targets.due(0.0)
+    targets.linked(HIGH, target.id, 0.0)
+    assert dial(targets, 10.0) == [str(A2)]

@@ -1,0 +1,228 @@
+"""The way of a frame through one peer: what leaves, what is delivered, what is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshnet.errors import DropReason
+from meshnet.peering.data_path import Counters, DataPath
+from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
+from meshnet.switch.switch import Switch
+from meshnet.wire.ciphers import CIPHERS, CipherId
+from meshnet.wire.datagram import PartType, pack_part, parse_parts
+from meshnet.wire.session import Session
+from support.samples import BROADCAST, CAROL, endpoint, ethernet, flip, mac, session_pair
+
+OURS, THEIRS, UNKNOWN = mac(1), mac(2), mac(3)
+PEER_AT = endpoint(2)
+NOW = 10.0
+
+
+def data_path() -> DataPath:
+    return DataPath(Switch(DEFAULT_OVERLAY_MTU), Counters())
+
+
+def joined(cipher: CipherId = CipherId.CHACHA20_POLY1305) -> tuple[DataPath, Session]:
+    """A data path with one session in use, and the other end of that session."""
+    path = data_path()
+    ours, theirs = session_pair(cipher)
+    path.add_session(ours)
+    path.use_session(ours)
+    return path, theirs
+
+
+def sealed(session: Session, *parts: tuple[PartType, bytes]) -> bytes:
+    return session.seal(b"".join(pack_part(*part) for part in parts))
+
+
+@pytest.mark.parametrize("cipher", CipherId)
+def test_a_frame_leaves_sealed_to_where_the_peer_is(cipher: CipherId) -> None:
+    path, theirs = joined(cipher)
+    frame = ethernet(BROADCAST, OURS)
+    path.receive_frames([frame], NOW)
+    [(datagram, remote)] = path.datagrams_to_send()
+    assert remote == PEER_AT
+    assert frame not in datagram
+    assert parse_parts(theirs.open(datagram)) == [(PartType.FRAME, frame)]
+    assert path.datagrams_to_send() == []
+
+
+def test_frames_of_a_datagram_are_delivered_in_order() -> None:
+    path, theirs = joined()
+    frames = [ethernet(OURS, THEIRS, bytes((number,))) for number in range(3)]
+    datagram = sealed(theirs, *((PartType.FRAME, frame) for frame in frames))
+    assert path.receive_datagrams([(datagram, PEER_AT)], NOW) == []
+    assert path.frames_to_deliver() == frames
+    assert path.frames_to_deliver() == []
+
+
+def test_counters_count_frames_bytes_and_datagrams() -> None:
+    path, theirs = joined()
+    frame = ethernet(BROADCAST, OURS)
+    path.receive_frames([frame, frame], NOW)
+    back = ethernet(OURS, THEIRS, b"back")
+    path.receive_datagrams([(sealed(theirs, (PartType.FRAME, back)), PEER_AT)], NOW)
+    counters = path.counters
+    assert (counters.frames_sent, counters.frame_bytes_sent) == (2, 2 * len(frame))
+    assert (counters.frames_received, counters.frame_bytes_received) == (1, len(back))
+    assert (counters.datagrams_sent, counters.datagrams_received) == (2, 1)
+    assert not counters.drops
+
+
+def test_a_frame_goes_to_one_peer_once_its_place_is_known() -> None:
+    path, theirs = joined()
+    other = Session(
+        CAROL.name, 9, 9, CIPHERS[CipherId.AEGIS_128L], bytes(16), bytes(16), endpoint(3), 0.0
+    )
+    path.add_session(other)
+    path.use_session(other)
+    path.receive_frames([ethernet(THEIRS, OURS)], NOW)
+    assert {remote for _, remote in path.datagrams_to_send()} == {PEER_AT, endpoint(3)}
+    learned = sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS)))
+    path.receive_datagrams([(learned, PEER_AT)], NOW)
+    path.receive_frames([ethernet(THEIRS, OURS)], NOW)
+    assert [remote for _, remote in path.datagrams_to_send()] == [PEER_AT]
+
+
+def test_traffic_within_the_local_side_is_neither_carried_nor_a_drop() -> None:
+    path, _ = joined()
+    path.receive_frames([ethernet(BROADCAST, OURS)], NOW)
+    path.datagrams_to_send()
+    path.receive_frames([ethernet(OURS, UNKNOWN)], NOW)
+    assert path.datagrams_to_send() == []
+    assert not path.counters.drops
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"", DropReason.RUNT_FRAME),
+        (ethernet(BROADCAST, OURS).ljust(9001), DropReason.OVERSIZED_FRAME),
+        (ethernet(BROADCAST, BROADCAST), DropReason.BAD_SOURCE),
+    ],
+)
+def test_bad_frames_are_dropped_on_either_side(frame: bytes, reason: DropReason) -> None:
+    path, theirs = joined()
+    path.receive_frames([frame], NOW)
+    assert path.datagrams_to_send() == []
+    assert path.counters.drops == {reason: 1}
+    path.receive_datagrams([(sealed(theirs, (PartType.FRAME, frame)), PEER_AT)], NOW)
+    assert path.frames_to_deliver() == []
+    assert path.counters.drops == {reason: 2}
+
+
+def test_without_a_session_a_frame_is_counted_as_dropped() -> None:
+    path = data_path()
+    path.receive_frames([ethernet(BROADCAST, OURS)], NOW)
+    assert path.counters.drops == {DropReason.NO_SESSION: 1}
+    assert path.counters.frames_sent == 0
+
+
+def test_a_frame_for_a_peer_whose_session_is_gone_is_counted_as_dropped() -> None:
+    path, theirs = joined()
+    path.receive_datagrams(
+        [(sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS))), PEER_AT)], NOW
+    )
+    session, _ = session_pair()
+    path.use_session(session)
+    path.remove_session(session)
+    path.receive_frames([ethernet(THEIRS, OURS)], NOW)
+    assert path.counters.drops == {DropReason.NO_SESSION: 1}
+
+
+def test_a_replayed_datagram_delivers_nothing() -> None:
+    path, theirs = joined()
+    datagram = sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS)))
+    path.receive_datagrams([(datagram, PEER_AT)] * 3, NOW)
+    assert len(path.frames_to_deliver()) == 1
+    assert path.counters.drops == {DropReason.REPLAYED: 2}
+
+
+def test_a_forged_counter_does_not_move_the_window() -> None:
+    path, theirs = joined()
+    datagram = sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS)))
+    ahead = flip(datagram, 8 * 8)  # The counter's highest byte.
+    path.receive_datagrams([(ahead, PEER_AT), (datagram, PEER_AT)], NOW)
+    assert len(path.frames_to_deliver()) == 1
+    assert path.counters.drops == {DropReason.BAD_TAG: 1}
+
+
+def test_an_authentic_datagram_moves_the_peer_and_a_forged_or_old_one_does_not() -> None:
+    path, theirs = joined()
+    first = sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS)))
+    path.receive_datagrams([(first, endpoint(7))], NOW)
+    path.receive_datagrams([(first, endpoint(8)), (flip(first, 200), endpoint(9))], NOW)
+    path.receive_frames([ethernet(THEIRS, OURS)], NOW)
+    assert [remote for _, remote in path.datagrams_to_send()] == [endpoint(7)]
+
+
+def test_a_malformed_part_spoils_its_datagram_and_nothing_else() -> None:
+    path, theirs = joined()
+    good = pack_part(PartType.FRAME, ethernet(OURS, THEIRS))
+    spoilt = theirs.seal(good + b"\x01\xff\xff")
+    path.receive_datagrams([(spoilt, PEER_AT), (theirs.seal(good), PEER_AT)], NOW)
+    assert len(path.frames_to_deliver()) == 1
+    assert path.counters.drops == {DropReason.MALFORMED_PART: 1}
+
+
+def test_parts_of_later_versions_are_skipped() -> None:
+    path, theirs = joined()
+    frame = ethernet(OURS, THEIRS)
+    datagram = theirs.seal(b"\xc8\x00\x01x" + pack_part(PartType.FRAME, frame))
+    path.receive_datagrams([(datagram, PEER_AT)], NOW)
+    assert path.frames_to_deliver() == [frame]
+    assert not path.counters.drops
+
+
+def test_a_probe_is_answered_and_an_answer_is_handed_up() -> None:
+    path, theirs = joined()
+    path.receive_datagrams([(sealed(theirs, (PartType.PROBE, bytes(8))), PEER_AT)], NOW)
+    [(answer, _)] = path.datagrams_to_send()
+    assert parse_parts(theirs.open(answer)) == [(PartType.PROBE_ACK, bytes(8))]
+    ack = sealed(theirs, (PartType.PROBE_ACK, (7).to_bytes(8, "big")))
+    path.receive_datagrams([(ack, PEER_AT)], NOW)
+    assert [probe_id for _, probe_id in path.probe_acks] == [7]
+
+
+@pytest.mark.parametrize("kind", [PartType.PROBE, PartType.PROBE_ACK])
+def test_a_probe_of_another_size_is_malformed(kind: PartType) -> None:
+    path, theirs = joined()
+    path.receive_datagrams([(sealed(theirs, (kind, bytes(7))), PEER_AT)], NOW)
+    assert path.counters.drops == {DropReason.MALFORMED_PART: 1}
+    assert path.datagrams_to_send() == []
+    assert path.probe_acks == []
+
+
+def test_the_first_authentic_datagram_confirms_a_session_once() -> None:
+    path = data_path()
+    ours, theirs = session_pair()
+    path.add_session(ours)
+    path.receive_datagrams([(flip(theirs.seal(b""), 200), PEER_AT)], NOW)
+    assert path.confirmed == []
+    path.receive_datagrams([(theirs.seal(b""), PEER_AT), (theirs.seal(b""), PEER_AT)], NOW)
+    assert path.confirmed == [ours]
+
+
+def test_nothing_is_sent_by_a_session_before_it_is_in_use() -> None:
+    path = data_path()
+    ours, _ = session_pair()
+    path.add_session(ours)
+    path.receive_frames([ethernet(BROADCAST, OURS)], NOW)
+    assert path.datagrams_to_send() == []
+
+
+def test_a_removed_session_is_unknown() -> None:
+    path, theirs = joined()
+    ours, _ = session_pair()
+    assert path.knows_index(ours.our_index)
+    path.remove_session(ours)
+    assert not path.knows_index(ours.our_index)
+    path.receive_datagrams([(theirs.seal(b""), PEER_AT)], NOW)
+    assert path.counters.drops == {DropReason.UNKNOWN_SESSION: 1}
+
+
+def test_datagrams_of_other_types_are_given_back() -> None:
+    path, _ = joined()
+    handshake = (b"\x01".ljust(16, b"\0"), PEER_AT)
+    assert path.receive_datagrams([(b"short", PEER_AT), handshake], NOW) == [handshake]
+    assert path.counters.drops == {DropReason.TRUNCATED: 1}

@@ -1,0 +1,246 @@
+"""Garbage of every kind is counted under its reason, and nothing raises.
+
+Each reason that a pure part can produce is produced here by real bytes that reach a whole engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from attrs import evolve
+
+from meshnet.errors import DropReason
+from meshnet.events import LinkLost, RecordIgnored
+from meshnet.ids import PeerName
+from meshnet.wire.datagram import COOKIE_BYTES, HEADER, DatagramType, PartType, pack_part
+from meshnet.wire.messages import MessageType
+from support.guest import Guest, engine_of, response_to
+from support.records import endpoint_bytes, record_body, signed
+from support.samples import BOB, BROADCAST, CAROL, ethernet, flip, identity, mac
+
+OF_THE_DRIVER = {DropReason.UNDERLAY_SEND_FAILED, DropReason.TAP_WRITE_FAILED}
+
+
+def header(kind: int, index: int = 0) -> bytes:
+    return HEADER.pack(kind, 0, 0, index, 0)
+
+
+def guest() -> Guest:
+    return Guest(engine_of()).dial()
+
+
+def say_record(who: Guest, raw: bytes) -> None:
+    who.say(MessageType.PEER_RECORD, raw)
+
+
+# Each case provokes one drop, after which a guest is linked.
+
+
+def short(who: Guest) -> None:
+    who.give(header(DatagramType.DATA)[:-1])
+
+
+def empty(who: Guest) -> None:
+    who.give(b"")
+
+
+def unknown_type(who: Guest) -> None:
+    who.give(header(200) + bytes(40))
+
+
+def cookie_reply(who: Guest) -> None:
+    who.give(header(DatagramType.COOKIE_REPLY) + bytes(40))
+
+
+def unknown_session(who: Guest) -> None:
+    who.give(flip(who.open_session().seal(b""), 8 * 4))
+
+
+def unasked_response(who: Guest) -> None:
+    who.give(response_to(12345, bytes(60)))
+
+
+def bad_tag(who: Guest) -> None:
+    datagram = who.open_session().seal(b"")
+    who.give(flip(datagram, 8 * (len(datagram) - 1)))
+
+
+def cut_off(who: Guest) -> None:
+    who.give(who.open_session().seal(b"")[:20])
+
+
+def replayed(who: Guest) -> None:
+    datagram = who.open_session().seal(pack_part(PartType.PROBE, bytes(8)))
+    who.give(datagram)
+    who.give(datagram)
+
+
+def malformed_part(who: Guest) -> None:
+    who.give(who.open_session().seal(b"\x01\xff\xff"))
+
+
+def short_probe(who: Guest) -> None:
+    who.give(who.open_session().seal(pack_part(PartType.PROBE, b"1234567")))
+
+
+def bad_handshake(who: Guest) -> None:
+    who.give(header(DatagramType.INITIATION) + bytes(COOKIE_BYTES) + b"\x09" * 120)
+
+
+def cut_handshake(who: Guest) -> None:
+    who.give(who.call().datagram[:40])
+
+
+def bare_header(who: Guest) -> None:
+    who.give(header(DatagramType.INITIATION))
+
+
+def unknown_peer(who: Guest) -> None:
+    # A stranger that has got hold of a record, and so of the engine's key.
+    who.give(Guest(who.engine, CAROL).call().datagram)
+
+
+def known_but_not_linked(who: Guest) -> None:
+    say_record(who, signed(CAROL, record_body(CAROL, sequence=1)))
+    who.give(Guest(who.engine, CAROL).call().datagram)
+
+
+def old_stamp(who: Guest) -> None:
+    who.give(who.call(stamp=2).datagram)
+    who.give(who.call(stamp=1).datagram)
+
+
+def repeated_stamp(who: Guest) -> None:
+    who.give(who.call().datagram)
+    who.give(who.call().datagram)
+
+
+def forged_response(who: Guest) -> None:
+    say_record(
+        who, signed(BOB, record_body(BOB, sequence=1, endpoints=[endpoint_bytes("10.0.0.2")]))
+    )
+    who.wait(2.0)
+    index = who.index_in(who.sent(DatagramType.INITIATION))
+    who.give(response_to(index, b"\x09" * 60))
+
+
+def runt_frame(who: Guest) -> None:
+    who.open_session()
+    who.engine.receive_frames([b"\xff" * 13], who.now)
+
+
+def runt_frame_from_a_peer(who: Guest) -> None:
+    who.give(who.open_session().seal(pack_part(PartType.FRAME, b"\xff" * 13)))
+
+
+def oversized_frame(who: Guest) -> None:
+    who.open_session()
+    who.engine.receive_frames([ethernet(BROADCAST, mac(1)).ljust(9001)], who.now)
+
+
+def bad_source(who: Guest) -> None:
+    who.open_session()
+    who.engine.receive_frames([ethernet(BROADCAST, BROADCAST)], who.now)
+
+
+def no_session(who: Guest) -> None:
+    who.engine.receive_frames([ethernet(BROADCAST, mac(1))], who.now)
+
+
+def bad_peer_record(who: Guest) -> None:
+    say_record(who, flip(signed(CAROL, record_body(CAROL, sequence=1)), 8 * 60))
+
+
+def empty_peer_record(who: Guest) -> None:
+    say_record(who, b"")
+
+
+def record_with_a_degenerate_key(who: Guest) -> None:
+    no_key = evolve(CAROL, name=PeerName.of(bytes(32)), public_key=bytes(32))
+    say_record(who, signed(no_key, record_body(no_key, sequence=1)))
+
+
+def name_key_mismatch(who: Guest) -> None:
+    say_record(who, signed(CAROL, record_body(CAROL, sequence=1, name=identity(42).name)))
+
+
+CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
+    (DropReason.TRUNCATED, short),
+    (DropReason.TRUNCATED, empty),
+    (DropReason.UNKNOWN_TYPE, unknown_type),
+    (DropReason.UNKNOWN_TYPE, cookie_reply),
+    (DropReason.UNKNOWN_SESSION, unknown_session),
+    (DropReason.UNKNOWN_SESSION, unasked_response),
+    (DropReason.BAD_TAG, bad_tag),
+    (DropReason.BAD_TAG, cut_off),
+    (DropReason.REPLAYED, replayed),
+    (DropReason.MALFORMED_PART, malformed_part),
+    (DropReason.MALFORMED_PART, short_probe),
+    (DropReason.BAD_HANDSHAKE, bad_handshake),
+    (DropReason.BAD_HANDSHAKE, cut_handshake),
+    (DropReason.BAD_HANDSHAKE, bare_header),
+    (DropReason.UNKNOWN_PEER, unknown_peer),
+    (DropReason.UNKNOWN_PEER, known_but_not_linked),
+    (DropReason.OLD_STAMP, old_stamp),
+    (DropReason.OLD_STAMP, repeated_stamp),
+    (DropReason.BAD_HANDSHAKE, forged_response),
+    (DropReason.RUNT_FRAME, runt_frame),
+    (DropReason.RUNT_FRAME, runt_frame_from_a_peer),
+    (DropReason.OVERSIZED_FRAME, oversized_frame),
+    (DropReason.BAD_SOURCE, bad_source),
+    (DropReason.NO_SESSION, no_session),
+    (DropReason.BAD_PEER_RECORD, bad_peer_record),
+    (DropReason.BAD_PEER_RECORD, empty_peer_record),
+    (DropReason.BAD_PEER_RECORD, record_with_a_degenerate_key),
+    (DropReason.NAME_KEY_MISMATCH, name_key_mismatch),
+]
+OF_RECORDS = [
+    provoke
+    for reason, provoke in CASES
+    if reason in (DropReason.BAD_PEER_RECORD, DropReason.NAME_KEY_MISMATCH)
+]
+
+
+def name_of(case: Callable[[Guest], None]) -> str:
+    return case.__name__
+
+
+@pytest.mark.parametrize(("reason", "provoke"), CASES, ids=[name_of(case) for _, case in CASES])
+def test_each_kind_of_garbage_is_counted_under_its_reason(
+    reason: DropReason, provoke: Callable[[Guest], None]
+) -> None:
+    who = guest()
+    assert who.drops == {}
+    provoke(who)
+    assert who.drops == {reason: 1}
+    assert who.frames == []
+    assert who.established()
+
+
+def test_every_reason_of_the_pure_parts_has_a_case() -> None:
+    assert {reason for reason, _ in CASES} == set(DropReason) - OF_THE_DRIVER
+
+
+@pytest.mark.parametrize("provoke", OF_RECORDS, ids=name_of)
+def test_a_bad_record_is_laid_to_its_carrier_in_words_and_does_not_close_the_link(
+    provoke: Callable[[Guest], None],
+) -> None:
+    who = guest()
+    provoke(who)
+    [ignored] = [event for event in who.events if isinstance(event, RecordIgnored)]
+    assert ignored.carrier == BOB.name
+    assert ignored.text
+    who.say(MessageType.PING, bytes(8))
+    assert who.messages(MessageType.PONG) == [bytes(8)]
+    assert not any(isinstance(event, LinkLost) for event in who.events)
+
+
+def test_garbage_does_not_disturb_a_session() -> None:
+    who = guest()
+    session = who.open_session(stamp=5)
+    for provoke in (short, unknown_type, unasked_response, bad_handshake, unknown_peer, old_stamp):
+        provoke(who)
+    frame = ethernet(BROADCAST, mac(1))
+    who.give(session.seal(pack_part(PartType.FRAME, frame)))
+    assert who.frames == [frame]

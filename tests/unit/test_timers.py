@@ -1,0 +1,57 @@
+"""Named deadlines: one per key, given back in order, once."""
+
+from __future__ import annotations
+
+from meshnet.timers import Timers
+
+
+def test_nothing_is_due_where_nothing_is_set() -> None:
+    timers: Timers[str] = Timers()
+    assert timers.next_deadline() is None
+    assert timers.pop_due(1e9) == []
+
+
+def test_due_keys_come_in_order_and_once() -> None:
+    timers: Timers[str] = Timers()
+    for key, deadline in (("late", 3.0), ("early", 1.0), ("middle", 2.0), ("never", 9.0)):
+        timers.set(key, deadline)
+    assert timers.next_deadline() == 1.0
+    assert timers.pop_due(3.0) == ["early", "middle", "late"]
+    assert timers.pop_due(3.0) == []
+    assert timers.next_deadline() == 9.0
+
+
+def test_a_deadline_is_due_at_its_very_time() -> None:
+    timers: Timers[str] = Timers()
+    timers.set("a", 1.0)
+    assert timers.pop_due(0.999) == []
+    assert timers.pop_due(1.0) == ["a"]
+
+
+def test_equal_deadlines_come_in_the_order_they_were_set() -> None:
+    timers: Timers[object] = Timers()
+    keys = [object(), "b", 3, None]  # They cannot be compared: only the times are.
+    for key in keys:
+        timers.set(key, 1.0)
+    assert timers.pop_due(1.0) == keys
+
+
+def test_setting_again_replaces() -> None:
+    timers: Timers[str] = Timers()
+    timers.set("a", 1.0)
+    timers.set("a", 5.0)
+    assert timers.next_deadline() == 5.0
+    assert timers.pop_due(4.0) == []
+    timers.set("a", 2.0)
+    assert timers.pop_due(4.0) == ["a"]
+    assert timers.next_deadline() is None
+
+
+def test_a_cancelled_key_never_comes_and_can_be_set_again() -> None:
+    timers: Timers[str] = Timers()
+    timers.set("a", 1.0)
+    timers.cancel("a")
+    timers.cancel("was never set")
+    assert timers.next_deadline() is None
+    timers.set("a", 2.0)
+    assert timers.pop_due(5.0) == ["a"]
