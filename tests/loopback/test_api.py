@@ -94,6 +94,18 @@ def test_the_socket_is_for_owner_and_group_and_goes_with_the_node(tmp_path: Path
     run(test)
 
 
+def test_a_directory_that_was_there_before_stays(tmp_path: Path) -> None:
+    directory = tmp_path / "mine"
+    directory.mkdir(mode=0o700)
+
+    async def test() -> None:
+        async with served(directory / "api.sock"):
+            pass
+        assert directory.is_dir()
+
+    run(test)
+
+
 def test_a_socket_left_by_a_killed_node_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     bind_unix(path).close()  # Closed without unlinking, as kill -9 does.
@@ -120,7 +132,15 @@ def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x00\xff" * 50, b"GET\r\n\r\n", b"POST /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n", b""]
+    "data",
+    [
+        b"\x00\xff" * 50,
+        b"GET\r\n\r\n",
+        b"POST /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HEAD /v1/report HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET //[x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"",
+    ],
 )
 def test_callers_that_speak_nonsense_do_not_disturb_others(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "api.sock"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from meshnet import Mesh, MeshConfig
-from meshnet.errors import ConfigError, ListenError, LocalProtocolError
+from meshnet.errors import ConfigError, ListenError, LocalProtocolError, TapError
 from meshnet.report import ConnectionReport
 from meshnet.testing import MemoryPort, MemoryState
 from meshnet.wire.ciphers import CipherId
@@ -224,6 +225,31 @@ def test_a_foreign_address_is_one_clear_line() -> None:
         with pytest.raises(ListenError, match="not one of this host"):
             async with Mesh(MeshConfig(listen="192.0.2.77:0", psk=PSK)):
                 pass
+
+    run(test)
+
+
+def test_a_frame_port_that_goes_away_is_told_of_and_nothing_spins() -> None:
+    async def test() -> None:
+        port = MemoryPort()
+        async with Mesh(MeshConfig(listen="127.0.0.1:0", psk=PSK), port) as mesh:
+            port.close_host()
+            with pytest.raises(TapError, match="the host's side is closed"):
+                await asyncio.wait_for(mesh.wait_failed(), 5)
+            before = time.process_time()
+            await asyncio.sleep(0.3)
+            assert time.process_time() - before < 0.2
+        port.close()
+
+    run(test)
+
+
+def test_a_mesh_that_has_ended_says_so() -> None:
+    async def test() -> None:
+        async with Mesh(MeshConfig(listen="127.0.0.1:0", psk=PSK)) as mesh:
+            pass
+        with pytest.raises(LocalProtocolError, match="has ended"):
+            mesh.connect("127.0.0.1:1")
 
     run(test)
 

@@ -141,6 +141,22 @@ def test_a_peer_that_died_unnoticed_and_returns_is_taken_up_at_once(seed: int) -
     assert_frames_pass(hosts)
 
 
+def test_a_path_that_carries_nothing_is_not_called_established() -> None:
+    cluster = Cluster(seed=1)
+    one, other = cluster.add_many(2)
+    one.engine.connect(other.address.host, other.address.port, cluster.now)
+    one.drain()
+    cluster.run_until(cluster.meshed, within_s=5)
+    cluster.datagram_filter = lambda *_: False
+    cluster.run_until(lambda: not one.peers and not other.peers, within_s=30)
+    [row] = one.engine.connection_reports()
+    assert (row["state"], row["path"]) == ("connecting", "")
+    assert row["reason"]
+    assert [peer["reachable"] for peer in one.engine.peer_reports()] == [True, False]
+    cluster.datagram_filter = lambda *_: True
+    cluster.run_until(cluster.meshed, within_s=10)
+
+
 @pytest.mark.parametrize("offset_s", [0.0, 3.0, 6.0, 9.0])
 def test_the_death_of_an_idle_neighbour_is_known_within_25_seconds(offset_s: float) -> None:
     survivor, victim = mesh(2)

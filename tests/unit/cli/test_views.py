@@ -1,0 +1,93 @@
+"""What people see: true to the report, whatever peers call themselves."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from meshnet.cli import views
+from meshnet.report import ConnectionReport, Pong, Report
+
+NASTY = "[/x] [bold]"
+
+
+def connection(**changes: object) -> ConnectionReport:
+    row: ConnectionReport = {
+        "peer": "ab" * 16,
+        "nickname": "b",
+        "address": "[fd00::5]:6783",
+        "direction": "outbound",
+        "state": "established",
+        "reason": "",
+        "path": "direct",
+        "encrypted": True,
+        "cipher": "AEGIS-128L",
+        "rtt_ms": 1.25,
+        "loss": 0.0,
+        "mtu": 1376,
+    }
+    row.update(changes)  # type: ignore[typeddict-item]
+    return row
+
+
+def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
+    return {
+        "ready": True,
+        "name": "cd" * 16,
+        "nickname": NASTY,
+        "network": "meshnet",
+        "version": "0",
+        "open": is_open,
+        "listen": "[::]:6783",
+        "addresses": ["[fd00::1]:6783"],
+        "tap": "mesh0",
+        "mtu": 1376,
+        "peers": [{"name": "cd" * 16, "nickname": NASTY, "reachable": True, "connections": []}],
+        "connections": list(connections),
+        "routes": [],
+        "data_path": {"offloads": {}, "counters": {}, "drops": {"replayed": 3}},
+    }
+
+
+def text_of(view: object) -> str:
+    out = io.StringIO()
+    Console(file=out, width=200).print(view)
+    return out.getvalue()
+
+
+def test_names_and_addresses_are_not_read_as_markup() -> None:
+    shown = report(connection(nickname=NASTY, reason=NASTY))
+    for view in (views.status(shown), views.peers(shown), views.connections(shown)):
+        assert NASTY in text_of(view)
+    assert "[fd00::5]:6783" in text_of(views.connections(shown))
+    assert "[fd00::1]:6783" in text_of(views.status(shown))
+
+
+def test_an_open_network_is_said_loudly() -> None:
+    assert "anyone may join" in text_of(views.status(report(is_open=True)))
+    assert "anyone may join" not in text_of(views.status(report()))
+
+
+def test_status_says_why_a_connection_is_not_up() -> None:
+    row = connection(state="failed", reason="wrong password (compare --password on both ends)")
+    assert "wrong password" in text_of(views.status(report(row)))
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    row = connection(state="connecting", path="", cipher="", rtt_ms=None, loss=None)
+    assert text_of(views.connections(report(row))).count(" - ") >= 4
+
+
+@pytest.mark.parametrize(
+    ("times", "line"),
+    [
+        ([1.0, 3.0], "2 sent, 2 answered, 0% lost, min/avg/max 1.000/2.000/3.000 ms"),
+        ([1.0, None], "2 sent, 1 answered, 50% lost, min/avg/max 1.000/1.000/1.000 ms"),
+        ([None], "1 sent, 0 answered, 100% lost"),
+    ],
+)
+def test_ping_sums_up(times: list[float | None], line: str) -> None:
+    pongs = [Pong(seq=seq, rtt_ms=rtt) for seq, rtt in enumerate(times, 1)]
+    assert views.ping_summary(pongs) == line
