@@ -1,0 +1,1 @@
+"""Real nodes on real kernels: hosts are network namespaces, made by `meshnet.lab`."""
