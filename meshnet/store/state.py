@@ -82,7 +82,7 @@ class FileState:
                 incarnation, generation = int(kept["incarnation"]), int(kept["generation"])
                 if not (0 <= incarnation < 2**64 and 0 <= generation < _MAX_GENERATION):
                     raise ValueError("out of range")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise StateError(
                     f"{path} is damaged; restore it, or remove {self.directory} "
                     "to become a new peer"

@@ -42,7 +42,15 @@ def test_a_damaged_identity_is_never_replaced_silently(directory: Path, text: st
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", '{"incarnation": 1}', '{"incarnation": 1, "generation": -1}', '{"incarnat'],
+    [
+        "",
+        "{}",
+        "[]",
+        '{"incarnation": 1}',
+        '{"incarnation": 1, "generation": -1}',
+        '{"incarnat',
+        '{"incarnation": 1, "generation": 1e999}',
+    ],
 )
 def test_a_damaged_life_is_refused(directory: Path, text: str) -> None:
     (directory / "life.json").write_text(text)

@@ -113,6 +113,7 @@ def fresh_log(attacked: LabMesh) -> None:
     """Start the victim's node again: how much strangers can make it log is limited."""
     host = attacked.hosts[0]
     kill_node(host)
+    host.log.rename(host.log.with_suffix(f".log.{time.monotonic_ns()}"))
     attacked.start_node(host)
     attacked.wait_full_mesh(20)
 
@@ -345,7 +346,7 @@ def test_a_record_whose_name_does_not_fit_its_key_is_counted_and_the_link_stays(
         # The name stands after the format byte (wire.md section 6).
         forged = record.raw[:1] + identity_of(attacked.hosts[1]).name + record.raw[17:]
         rogue.send(MessageType.PEER_RECORD, forged)
-        rogue.send(MessageType.PEER_RECORD, record.raw[:-1] + b"\x00")
+        rogue.send(MessageType.PEER_RECORD, flipped(record.raw, -1))
         rogue.send(MessageType.PEER_RECORD, b"")
         assert rogue.is_answered()
         assert "forged" not in {peer["nickname"] for peer in report_of(victim)["peers"]}

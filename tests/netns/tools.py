@@ -400,8 +400,8 @@ def running_mesh(**settings: Any) -> Iterator[LabMesh]:
     with LabMesh(3, password=PASSWORD, **settings) as mesh:
         mesh.wait_full_mesh(30)
         yield mesh
-        for host in mesh.hosts:
-            assert_no_traceback(host.log.read_text(errors="replace"))
+        for log in mesh.directory.glob("*/*.log*"):
+            assert_no_traceback(log.read_text(errors="replace"))
 
 
 def assert_no_traceback(log: str) -> None:
