@@ -28,7 +28,8 @@ def session(cipher_id: CipherId, peer: PeerName, keys: tuple[bytes, bytes]) -> S
 
 
 def data_path(own_session: Session) -> DataPath:
-    path = DataPath(Switch(DEFAULT_OVERLAY_MTU), Counters())
+    us = LEFT if own_session.peer == RIGHT else RIGHT
+    path = DataPath(us, Switch(DEFAULT_OVERLAY_MTU), Counters())
     path.add_session(own_session)
     path.use_session(own_session)
     return path

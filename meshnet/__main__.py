@@ -20,6 +20,9 @@ def main() -> None:
     """The entry point."""
     try:
         cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        raise SystemExit(2) from None
     except click.UsageError as error:
         sys.stderr.write(f"meshnet: {error.format_message()} (see --help)\n")
         raise SystemExit(2) from None

@@ -40,7 +40,8 @@ class Client:
         except FileNotFoundError:
             raise ApiError(f"no node at {self.path}: start one, or name it with --api") from None
         except ConnectionRefusedError:
-            raise ApiError(f"the node at {self.path} is gone: start it again") from None
+            gone = f"nobody answers at {self.path}: start the node, or name its socket with --api"
+            raise ApiError(gone) from None
         except PermissionError:
             raise ApiError(f"no permission for {self.path}: use the node's user or root") from None
         except (OSError, http.client.HTTPException, ValueError) as error:

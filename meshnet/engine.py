@@ -18,12 +18,11 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import define, field
 
-from meshnet import report
-from meshnet.discovery.targets import Target, Targets, TargetState
+from meshnet.discovery.targets import Targets
 from meshnet.errors import CloseCode, DropReason, MeshError, RemoteProtocolError
 from meshnet.events import (
     DialFailed,
@@ -35,6 +34,7 @@ from meshnet.events import (
     RecordIgnored,
 )
 from meshnet.gossip.records import (
+    MAX_LINKS,
     MAX_SEQUENCE,
     BadRecord,
     PeerRecord,
@@ -45,14 +45,18 @@ from meshnet.gossip.records import (
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
+from meshnet.peering.relay_rate import RelayBuckets
+from meshnet.peering.reports import Reporter
 from meshnet.peering.sessions import SessionKeeper
 from meshnet.ports import Rng
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
+from meshnet.topology.routes import MAX_HOPS, Route, shortest_routes
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
+from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.identity import Identity
 from meshnet.wire.link import (
     LinkAuthenticated,
@@ -71,6 +75,10 @@ HANDSHAKE_TIMEOUT_S = 5.0
 LINK_PING_INTERVAL_S = 10.0
 LINK_TIMEOUT_S = 25.0
 LINK_SUSPECT_S = 1.5
+# A change of links is told, and routes follow what is told, this much later: one record and one
+# computation for many changes at once. Design section 6 allows 200 ms together.
+PUBLISH_DELAY_S = 0.05
+ROUTES_DELAY_S = 0.02
 # A life has 2^40 numbers (of handshakes, of records) to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = 2**40
@@ -88,6 +96,8 @@ class _Task(enum.Enum):
     HANDSHAKE_TIMEOUT = 1
     LINK_PING = 2
     SWEEP = 3
+    ROUTES = 4
+    PUBLISH = 5
 
 
 @define(frozen=True)
@@ -124,7 +134,7 @@ class Engine:
         self.config = config
         self.name = config.identity.name
         self.counters = Counters()
-        self.data_path = DataPath(Switch(config.overlay_mtu), self.counters)
+        self.data_path = DataPath(self.name, Switch(config.overlay_mtu), self.counters)
         self._rng = rng
         self._network_id = network_id(config.network)
         self._link_config = LinkConfig(
@@ -153,6 +163,16 @@ class Engine:
         self._timers: Timers[tuple[_Task, LinkId]] = Timers()
         self._events: deque[Event] = deque()
         self._endpoints = config.endpoints
+        self._routes: dict[PeerName, Route] = {}
+        self._relay_buckets = RelayBuckets()
+        self._reporter = Reporter(
+            self.name,
+            config.overlay_mtu,
+            self._records,
+            self._by_peer,
+            self._sessions,
+            self._targets,
+        )
         self._stopping = False
         self._publish_record()
         self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
@@ -244,6 +264,10 @@ class Engine:
             if task is _Task.SWEEP:
                 self.data_path.switch.sweep(now)
                 self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
+            elif task is _Task.PUBLISH:
+                self._publish_record()
+            elif task is _Task.ROUTES:
+                self._compute_routes(now)
             elif (link := self._links.get(link_id)) is not None:
                 self._link_timer(link, task, now)
         self._sessions.handle_timer(now)
@@ -253,6 +277,8 @@ class Engine:
 
     def links_to_send(self) -> list[LinkOutput]:
         """Bytes to write, in order; an output with ``close`` is the last of its link."""
+        for datagram, peer in self._sessions.relayed_to_send():
+            self._pass_on(self.name, peer, MAX_HOPS, datagram)
         outputs, self._ended = self._ended, []
         for link in self._links.values():
             if data := link.protocol.data_to_send():
@@ -293,56 +319,27 @@ class Engine:
 
     def peers_with_session(self) -> list[PeerName]:
         """The peers to which frames flow."""
-        return [
-            peer
-            for peer in self._by_peer
-            if (pair := self._sessions.pair(peer)) is not None and pair.current is not None
-        ]
+        return [pair.peer for pair in self._sessions if pair.current is not None]
 
-    def find_peer(self, text: str) -> PeerName | None:
-        """A peer by name, by a front part of it (8 digits or more), or by unique nickname."""
+    def routes(self) -> dict[PeerName, Route]:
+        """The way to every peer that can be reached."""
+        return self._routes
+
+    def find_peers(self, text: str) -> list[PeerName]:
+        """Other peers by name, by a front part of it (8 digits or more), or by nickname.
+
+        Of several with one nickname only those with a session, if there are any.
+        """
         others = [record for record in self._records if record.name != self.name]
-        by_nickname = [record.name for record in others if record.nickname == text]
-        if len(by_nickname) == 1:
-            return by_nickname[0]
-        by_prefix = [r.name for r in others if len(text) >= 8 and str(r.name).startswith(text)]
-        return by_prefix[0] if len(by_prefix) == 1 else None
+        found = [record.name for record in others if record.nickname == text]
+        if not found and len(text) >= 8:
+            found = [record.name for record in others if str(record.name).startswith(text)]
+        return [name for name in self.peers_with_session() if name in found] or found
 
-    def connection_reports(self) -> list[report.ConnectionReport]:
-        rows = [self._linked_report(link) for link in self._by_peer.values()]
-        shown = {target for target in self._targets if target.peer in self._by_peer}
-        # A peer that was configured and heard of is one row; the address a user gave has the say.
-        seen: set[PeerName] = set()
-        for target in sorted(self._targets, key=lambda target: not target.configured):
-            if target in shown or (target.peer is not None and target.peer in seen):
-                continue
-            if target.peer is not None:
-                seen.add(target.peer)
-            rows.append(self._target_report(target))
-        return rows
-
-    def peer_reports(self) -> list[report.PeerReport]:
-        established = set(self.peers_with_session())
-        rows: list[report.PeerReport] = []
-        for record in self._records:
-            ours = record.name == self.name
-            connected = list(self._by_peer) if ours else [self.name]
-            rows.append(
-                {
-                    "name": str(record.name),
-                    "nickname": record.nickname,
-                    "reachable": ours or record.name in established,
-                    "connections": [
-                        {
-                            "name": str(other),
-                            "established": (other if ours else record.name) in established,
-                        }
-                        for other in connected
-                        if ours or record.name in self._by_peer
-                    ],
-                }
-            )
-        return rows
+    @property
+    def reports(self) -> Reporter:
+        """What `meshnet report` shows of all this."""
+        return self._reporter
 
     # Links.
 
@@ -374,14 +371,17 @@ class Engine:
         self._timers.set((_Task.LINK_PING, link.id), now + LINK_PING_INTERVAL_S)
         if known is None:
             self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
-        self._sessions.peer_linked(
+        self._sessions.peer_reachable(
             who.peer,
             x25519_public_of(who.public_key),
             who.life,
-            self._candidates(link),
+            direct=self._addresses_of(link),
+            relay=False,
             lead=link.outbound,
             now=now,
         )
+        if known is None:
+            self._links_changed(now)
         for record in self._records:
             if record.name != who.peer:
                 self._send_message(link, MessageType.PEER_RECORD, record.raw)
@@ -426,10 +426,15 @@ class Engine:
         peer = link.peer
         if peer is not None and self._by_peer.get(peer) is link:
             del self._by_peer[peer]
-            gone = self._stopping or (by_peer and code is CloseCode.SHUTDOWN)
-            self._sessions.peer_unlinked(peer, gone=gone, reason=reason, now=now)
             self._targets.unlinked(peer, reason, now)
             self._events.append(LinkLost(peer, reason))
+            gone = self._stopping or (by_peer and code is CloseCode.SHUTDOWN)
+            if gone:
+                self._routes.pop(peer, None)
+                self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
+            self._links_changed(now)
+            # At once, since what went that way is lost until then.
+            self._compute_routes(now)
         elif peer is None:
             # What the other end says in clear, anyone could have said: it may delay a target, but
             # only what we saw ourselves may end one.
@@ -451,6 +456,8 @@ class Engine:
             self._send_message(link, MessageType.PONG, body)
         elif message_type is MessageType.PEER_RECORD:
             self._receive_peer_record(link, body, now)
+        elif message_type is MessageType.RELAYED:
+            self._receive_relayed(link, body, now)
 
     def _receive_peer_record(self, link: Link, raw: bytes, now: float) -> None:
         if self._records.holds(raw):
@@ -488,7 +495,9 @@ class Engine:
             self._dial_due(now)
         linked = self._by_peer.get(record.name)
         if linked is not None:
-            self._sessions.set_candidates(record.name, self._candidates(linked))
+            self._sessions.set_direct(record.name, self._addresses_of(linked))
+        if known is None or (known.links, known.life) != (record.links, record.life):
+            self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
         self._spread(record, except_link=link)
 
     def _make_room(self, now: float) -> None:
@@ -514,17 +523,93 @@ class Engine:
             nickname=config.nickname,
             overlay_mtu=config.overlay_mtu,
             capabilities=config.capabilities,
+            life=config.life,
             endpoints=self._endpoints,
+            links=sorted(self._by_peer)[:MAX_LINKS],
         )
         self._records.put(record)
         self._spread(record, except_link=None)
 
     def _spread(self, record: PeerRecord, *, except_link: Link | None) -> None:
-        for link in self._by_peer.values():
-            if link is not except_link and link.peer != record.name:
+        """Pass a record on to the neighbours that its writer does not itself tell."""
+        for peer, link in self._by_peer.items():
+            if link is except_link or peer == record.name:
+                continue
+            if record.name == self.name or peer not in record.links:
                 self._send_message(link, MessageType.PEER_RECORD, record.raw)
 
-    def _candidates(self, link: Link) -> list[Endpoint]:
+    # Routes.
+
+    def _links_changed(self, now: float) -> None:
+        if not self._stopping:
+            self._timers.set((_Task.PUBLISH, 0), now + PUBLISH_DELAY_S)
+            self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
+
+    def _compute_routes(self, now: float) -> None:
+        """Bring the table, the data path and the sessions in line with who is linked to whom."""
+        announced: dict[PeerName, Collection[PeerName]] = {
+            record.name: record.links for record in self._records
+        }
+        announced[self.name] = self._by_peer.keys()
+        for peer in self._by_peer:
+            # Our own links are facts, whether the other end has announced them yet or not.
+            announced[peer] = {self.name, *announced.get(peer, ())}
+        self._routes = shortest_routes(self.name, announced)
+        self._reporter.routes = self._routes
+        self.data_path.next_hops = {peer: route.via for peer, route in self._routes.items()}
+        self._targets.set_relayed(self._routes.keys() - self._by_peer.keys())
+        for peer in self._routes.keys() - self._by_peer.keys():
+            self._reach_through_others(peer, now)
+        for pair in list(self._sessions):
+            if pair.peer not in self._routes:
+                self._sessions.peer_unreachable(pair.peer, gone=False, reason="no route", now=now)
+
+    def _reach_through_others(self, peer: PeerName, now: float) -> None:
+        record = self._records.get(peer)
+        if record is not None:
+            self._sessions.peer_reachable(
+                peer,
+                x25519_public_of(record.public_key),
+                record.life,
+                direct=record.endpoints,
+                relay=True,
+                lead=self.name < peer,
+                now=now,
+            )
+
+    def _receive_relayed(self, link: Link, body: bytes, now: float) -> None:
+        """A handshake datagram that a neighbour passes on: ours, or to be passed on further."""
+        came_from = link.peer
+        if len(body) <= RELAY_HEADER.size or came_from is None:
+            self._close_link(link, CloseCode.PROTOCOL_ERROR, "malformed relayed datagram", now)
+            return
+        src_bytes, dst_bytes, hops_left = RELAY_HEADER.unpack_from(body)
+        src, dst, datagram = PeerName(src_bytes), PeerName(dst_bytes), body[RELAY_HEADER.size :]
+        drop: DropReason | None = None
+        if dst == self.name:
+            if len(datagram) < HEADER_BYTES:
+                drop = DropReason.TRUNCATED
+            else:
+                drop = self._sessions.receive_datagram(datagram, src, self._members, now)
+        elif hops_left == 0:
+            drop = DropReason.HOP_LIMIT
+        elif not self._relay_buckets.take(came_from, len(datagram), now):
+            drop = DropReason.RELAY_RATE
+        else:
+            self._pass_on(src, dst, hops_left - 1, datagram)
+        if drop is not None:
+            self.counters.drops[drop] += 1
+
+    def _pass_on(self, src: PeerName, dst: PeerName, hops_left: int, datagram: bytes) -> None:
+        route = self._routes.get(dst)
+        link = self._by_peer.get(route.via) if route is not None else None
+        if link is None:
+            self.counters.drops[DropReason.NO_ROUTE] += 1
+        else:
+            header = RELAY_HEADER.pack(src, dst, hops_left)
+            self._send_message(link, MessageType.RELAYED, header + datagram)
+
+    def _addresses_of(self, link: Link) -> list[Endpoint]:
         """Where the other end of ``link`` may be reached by UDP, best guess first."""
         record = self._records.get(link.peer) if link.peer is not None else None
         announced = record.endpoints if record is not None else ()
@@ -539,51 +624,3 @@ class Engine:
         if not self._stopping:
             for target in self._targets.due(now):
                 self._dials.append(Dial(target.id, *target.address))
-
-    # Reports.
-
-    def _linked_report(self, link: Link) -> report.ConnectionReport:
-        peer = link.peer
-        assert peer is not None, "links in _by_peer are authenticated"
-        pair = self._sessions.pair(peer)
-        record = self._records.get(peer)
-        session = pair.current if pair is not None else None
-        mtu = record.overlay_mtu if record is not None else None
-        reason = pair.reason if pair is not None else ""
-        if not reason and mtu is not None and mtu != self.config.overlay_mtu:
-            reason = f"overlay MTU differs: {self.config.overlay_mtu} here, {mtu} there"
-        return {
-            "peer": str(peer),
-            "nickname": record.nickname if record is not None else "",
-            "address": str(session.remote if session is not None else link.remote),
-            "direction": "outbound" if link.outbound else "inbound",
-            "state": "established" if session is not None else "connecting",
-            "reason": reason,
-            "path": "direct" if session is not None else "",
-            "encrypted": True,
-            "cipher": session.cipher.name if session is not None else "",
-            "rtt_ms": round(pair.rtt_s * 1e3, 3) if pair and pair.rtt_s is not None else None,
-            "loss": round(pair.loss, 3) if pair and pair.loss is not None else None,
-            "mtu": mtu,
-        }
-
-    def _target_report(self, target: Target) -> report.ConnectionReport:
-        record = self._records.get(target.peer) if target.peer is not None else None
-        states: dict[TargetState, report.ConnectionState] = {
-            TargetState.CONNECTING: "connecting",
-            TargetState.FAILED: "failed",
-        }
-        return {
-            "peer": str(target.peer) if target.peer is not None else "",
-            "nickname": record.nickname if record is not None else "",
-            "address": str(target),
-            "direction": "outbound",
-            "state": states.get(target.state, "retrying"),
-            "reason": target.reason,
-            "path": "",
-            "encrypted": False,
-            "cipher": "",
-            "rtt_ms": None,
-            "loss": None,
-            "mtu": record.overlay_mtu if record is not None else None,
-        }

@@ -110,6 +110,10 @@ class DropReason(enum.Enum):
     OVERSIZED_FRAME = "oversized_frame"
     BAD_SOURCE = "bad_source"
     NO_SESSION = "no_session"
+    # Relaying.
+    NO_ROUTE = "no_route"
+    HOP_LIMIT = "hop_limit"
+    RELAY_RATE = "relay_rate"
     # The driver.
     UNDERLAY_SEND_FAILED = "underlay_send_failed"
     TAP_WRITE_FAILED = "tap_write_failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from meshnet.errors import CloseCode, DropReason
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import Endpoint, PeerName, Remote
 
 
 @define(frozen=True)
@@ -67,10 +67,10 @@ class RecordIgnored:
 
 @define(frozen=True)
 class SessionEstablished:
-    """Frames to and from ``peer`` flow, sealed with ``cipher``, by ``remote``."""
+    """Frames to and from ``peer`` flow, sealed with ``cipher``, to ``remote``."""
 
     peer: PeerName
-    remote: Endpoint
+    remote: Remote
     cipher: str
 
 

@@ -79,6 +79,10 @@ class Endpoint(NamedTuple):
         return join_host_port(self.host, self.port)
 
 
+Remote = Endpoint | PeerName
+"""Where a session's datagrams go: an underlay address or, by its name, to a peer through others."""
+
+
 def join_host_port(host: str, port: int) -> str:
     """``host:port``, with brackets round an IPv6 address (RFC 3986 section 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -38,7 +38,7 @@ class ConnectionReport(TypedDict):
     direction: Literal["outbound", "inbound"]
     state: ConnectionState
     reason: str
-    path: Literal["direct", ""]
+    path: Literal["direct", "relay", ""]
     encrypted: bool
     cipher: str
     rtt_ms: float | None

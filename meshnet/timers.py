@@ -31,6 +31,9 @@ class Timers(Generic[K]):
         """Forget ``key``; nothing happens when it is not set."""
         self._deadlines.pop(key, None)
 
+    def is_set(self, key: K) -> bool:
+        return key in self._deadlines
+
     def next_deadline(self) -> float | None:
         """When `pop_due` next has something to give; None when nothing is set."""
         self._drop_replaced()

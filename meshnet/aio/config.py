@@ -19,6 +19,8 @@ MAX_NETWORK_BYTES = 64
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise ConfigError(f"{values!r}: give a list of addresses, not one string")
     return tuple(values)
 
 

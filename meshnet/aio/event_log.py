@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
+from meshnet.errors import CloseCode
 from meshnet.events import (
     DialFailed,
     Event,
@@ -20,6 +22,7 @@ from meshnet.events import (
     SessionEstablished,
     SessionLost,
 )
+from meshnet.ids import Endpoint
 
 # Our choice: enough to see what goes on, too little to fill a disk.
 _BURST = 20.0
@@ -36,6 +39,7 @@ class EventLog:
         self._tokens = _BURST
         self._filled_at = clock()
         self._suppressed = 0
+        self._met_ourselves = False
 
     def write(self, event: Event) -> None:
         match event:
@@ -56,7 +60,8 @@ class EventLog:
                 fields = {"carrier": carrier.short, "reason": drop.value, "text": text}
                 self._warn_seldom("record ignored", fields)
             case SessionEstablished(peer, remote, cipher):
-                fields = {"peer": peer.short, "addr": str(remote), "cipher": cipher}
+                addr = str(remote) if isinstance(remote, Endpoint) else "through other peers"
+                fields = {"peer": peer.short, "addr": addr, "cipher": cipher}
                 _log.info("session established", extra=fields)
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
@@ -64,12 +69,20 @@ class EventLog:
                 pass
 
     def _link_refused(self, event: LinkRefused) -> None:
+        if event.code is CloseCode.SELF:
+            # We have dialled ourselves, often by a list that is the same on every host. Once is
+            # news, at one of the two ends that are both ours.
+            if event.outbound and not self._met_ourselves:
+                self._met_ourselves = True
+                left_out = {"addr": str(event.remote), "reason": event.reason}
+                _log.info("own address left out", extra=left_out)
+            return
         by = "us"
         if event.by_peer:
             by = "the other end (unauthenticated)"
         elif event.code is None:
             by = "nobody: the connection ended"
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "addr": str(event.remote),
             "outbound": event.outbound,
             "reason": event.reason,
@@ -80,7 +93,7 @@ class EventLog:
         else:
             self._warn_seldom("link refused", fields)
 
-    def _warn_seldom(self, message: str, fields: dict[str, object]) -> None:
+    def _warn_seldom(self, message: str, fields: dict[str, Any]) -> None:
         """A warning that others can cause: at most `_BURST` in a row, `_LINES_PER_S` after that."""
         now = self._clock()
         self._tokens = min(_BURST, self._tokens + (now - self._filled_at) * _LINES_PER_S)

@@ -121,11 +121,19 @@ class Mesh:
         return self._running.peers_with_session()
 
     async def wait_connected(self, peers: int = 1, *, timeout_s: float = 10.0) -> None:
-        """Wait until frames flow to at least ``peers`` peers. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_s):
-            while len(self.connected_peers()) < peers:
-                self._changed.clear()
-                await self._changed.wait()
+        """Wait until frames flow to at least ``peers`` peers. Raises TimeoutError with reasons."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self.connected_peers()) < peers:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            rows = self._running.reports.connections()
+            reasons = [f"{row['address']}: {row['reason']}" for row in rows if row["reason"]]
+            raise TimeoutError(
+                f"{len(self.connected_peers())} of {peers} peers after {timeout_s} s"
+                + "".join(f"; {reason}" for reason in reasons)
+            ) from None
 
     async def wait_failed(self) -> NoReturn:
         """Wait until the mesh cannot go on. Raises TapError: the frame port is gone."""
@@ -133,9 +141,9 @@ class Mesh:
             raise LocalProtocolError(_NOT_STARTED)
         raise await asyncio.shield(self._driver.failure)
 
-    def find_peer(self, text: str) -> PeerName | None:
-        """A peer by name, by the first 8 digits or more of it, or by a unique nickname."""
-        return self._running.find_peer(text)
+    def find_peers(self, text: str) -> list[PeerName]:
+        """Peers by name, by the first 8 digits or more of it, or by nickname."""
+        return self._running.find_peers(text)
 
     async def ping(self, peer: PeerName, *, timeout_s: float = 1.0) -> float | None:
         """Round trip through the data session in seconds; None: no session, or no answer."""
@@ -156,10 +164,10 @@ class Mesh:
     def report(self) -> Report:
         """Everything this peer says of itself, as `meshnet report` prints it."""
         engine = self._running
-        connections = engine.connection_reports()
+        connections = engine.reports.connections()
         counters = engine.counters
         return {
-            "ready": self._driver is not None,
+            "ready": self._driver is not None and not self._driver.failure.done(),
             "name": str(engine.name),
             "nickname": self.config.nickname,
             "network": self.config.network,
@@ -169,13 +177,9 @@ class Mesh:
             "addresses": [str(endpoint) for endpoint in engine.endpoints],
             "tap": self._port.name if self._port is not None else "",
             "mtu": self.config.mtu,
-            "peers": engine.peer_reports(),
+            "peers": engine.reports.peers(),
             "connections": connections,
-            "routes": [
-                {"peer": row["peer"], "via": row["peer"], "hops": 1}
-                for row in connections
-                if row["state"] == "established"
-            ],
+            "routes": engine.reports.route_list(),
             "data_path": {
                 "offloads": {},
                 "counters": {
@@ -185,6 +189,7 @@ class Mesh:
                     "frame_bytes_received": counters.frame_bytes_received,
                     "datagrams_sent": counters.datagrams_sent,
                     "datagrams_received": counters.datagrams_received,
+                    "datagrams_relayed": counters.datagrams_relayed,
                 },
                 "drops": {reason.value: count for reason, count in counters.drops.items()},
             },

@@ -24,7 +24,7 @@ def node_options(command: F) -> F:
     """``--api`` and ``--json``, understood by every command that asks a node."""
     command = click.option(
         "--api",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         envvar="MESHNET_API",
         help="Unix socket of the node to ask.",
     )(command)

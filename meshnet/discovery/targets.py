@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from attrs import define, field
 
@@ -24,6 +25,8 @@ YIELD_S = 0.5
 SETTLED_S = 5.0
 # How soon a target is looked at again whose peer another target is dialling.
 BUSY_S = 0.25
+# A name that means ourselves is often one of a list that is the same on every host.
+OURSELVES_DELAY_S = 300.0
 
 
 class TargetState(enum.Enum):
@@ -75,6 +78,8 @@ class Targets:
         self._linked: dict[PeerName, float] = {}
         # The next try of each target that waits for one: by target id.
         self._tries: Timers[int] = Timers()
+        # Reached through others meanwhile, so there is no haste.
+        self._relayed: AbstractSet[PeerName] = frozenset()
         self._next_id = 1
 
     def __iter__(self) -> Iterator[Target]:
@@ -160,6 +165,8 @@ class Targets:
         self.failed(target_id, reason, now, refused=True)
         if _is_literal(target.address[0]):
             self._tries.cancel(target.id)
+        else:
+            self._tries.set(target.id, now + OURSELVES_DELAY_S)
 
     def linked(self, peer: PeerName, target_id: int | None, now: float) -> None:
         """A link to ``peer`` is up; ``target_id`` names the target that was dialled, if any."""
@@ -185,8 +192,12 @@ class Targets:
                 target.state, target.reason = TargetState.WAITING, reason
                 self._try_later(target, now)
 
+    def set_relayed(self, peers: AbstractSet[PeerName]) -> None:
+        """The peers that are reached through others: they are dialled less often."""
+        self._relayed = peers
+
     def _try_later(self, target: Target, now: float) -> None:
-        if target.state is TargetState.FAILED:
+        if target.state is TargetState.FAILED or target.peer in self._relayed:
             self._tries.set(target.id, now + REFUSED_DELAY_S)
         else:
             wait_s = delay_s(target.failures, len(self._targets), self._rng)

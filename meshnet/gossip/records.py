@@ -8,7 +8,7 @@ it, so relays agree and a bad one never closes a link.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 
 from attrs import define
 
@@ -25,11 +25,12 @@ MAX_ENDPOINTS = 16
 MAX_SEQUENCE = 2**64 - 2
 """The type's maximum is invalid for everybody: nobody could ever write after it."""
 
-MAX_RECORD_BYTES = 1024
-"""With room for the fields of later versions; ours have at most about 500 bytes."""
+MAX_LINKS = 200
+MAX_RECORD_BYTES = 4096
+"""With room for the fields of later versions; ours have at most about 3800 bytes."""
 
-# Our choice: what members can make us hold, 4 MiB in all.
-MAX_RECORDS = 4096
+# Our choice: what members can make us hold, 8 MiB in all.
+MAX_RECORDS = 2048
 
 _CONTEXT = b"peer record"
 _NAME = slice(1, 17)
@@ -55,7 +56,9 @@ class PeerRecord:
     nickname: str
     overlay_mtu: int
     capabilities: int
+    life: int
     endpoints: tuple[Endpoint, ...]
+    links: frozenset[PeerName]
     raw: bytes
 
     @property
@@ -73,11 +76,15 @@ def write_record(
     nickname: str,
     overlay_mtu: int,
     capabilities: int,
+    life: int,
     endpoints: tuple[Endpoint, ...],
+    links: Collection[PeerName],
 ) -> PeerRecord:
     """Our own record, signed. Raises ValueError for what nobody would accept from us."""
     if len(endpoints) > MAX_ENDPOINTS:
         raise ValueError(f"at most {MAX_ENDPOINTS} addresses can be announced")
+    if len(links) > MAX_LINKS:
+        raise ValueError(f"at most {MAX_LINKS} links can be announced")
     body = (
         bytes((FORMAT,))
         + identity.name
@@ -87,8 +94,11 @@ def write_record(
         + pack_text(nickname, MAX_NICKNAME_BYTES)
         + overlay_mtu.to_bytes(2, "big")
         + capabilities.to_bytes(4, "big")
+        + life.to_bytes(8, "big")
         + bytes((len(endpoints),))
         + b"".join(_pack_endpoint(endpoint) for endpoint in endpoints)
+        + bytes((len(links),))
+        + b"".join(sorted(links))
     )
     try:
         return read_record(body + identity.sign(_CONTEXT, network_id + body), network_id)
@@ -99,7 +109,7 @@ def write_record(
 def read_record(raw: bytes, network_id: bytes) -> PeerRecord:
     """Parse and verify. Raises BadRecord.
 
-    Fields after the endpoints are a later version's: covered by the signature, otherwise ignored.
+    Fields after the links are a later version's: covered by the signature, otherwise ignored.
     """
     try:
         if len(raw) > MAX_RECORD_BYTES:
@@ -162,10 +172,13 @@ def _parse(raw: bytes) -> PeerRecord:
         raise MalformedError("sequence at its maximum")
     nickname = cursor.read_text(MAX_NICKNAME_BYTES)
     overlay_mtu, capabilities = cursor.read_u16(), cursor.read_u32()
-    count = cursor.read_u8()
-    if count > MAX_ENDPOINTS:
+    life = cursor.read_u64()
+    if (count := cursor.read_u8()) > MAX_ENDPOINTS:
         raise MalformedError(f"{count} endpoints")
     endpoints = tuple(_read_endpoint(cursor) for _ in range(count))
+    if (count := cursor.read_u8()) > MAX_LINKS:
+        raise MalformedError(f"{count} links")
+    links = frozenset(PeerName(cursor.read_bytes(16)) for _ in range(count))
     return PeerRecord(
         name,
         public_key,
@@ -174,7 +187,9 @@ def _parse(raw: bytes) -> PeerRecord:
         nickname,
         overlay_mtu,
         capabilities,
+        life,
         endpoints,
+        links,
         raw,
     )
 

@@ -78,10 +78,16 @@ class ApiServer:
         return self._mesh.report()
 
     async def _ping(self, query: Query) -> object:
-        peer = self._mesh.find_peer(query.get("peer", ""))
-        if peer is None:
-            known = f"no peer {query.get('peer', '')!r}; `meshnet peers` lists them"
+        wanted = query.get("peer", "")
+        found = self._mesh.find_peers(wanted)
+        if not found:
+            known = f"no other peer {wanted!r}; `meshnet peers` lists them"
             raise ApiRefused(HTTPStatus.NOT_FOUND, known)
+        if len(found) > 1:
+            digits = ", ".join(peer.short for peer in found)
+            several = f"{len(found)} peers are called {wanted!r}; use the digits of one: {digits}"
+            raise ApiRefused(HTTPStatus.CONFLICT, several)
+        [peer] = found
         try:
             seq, timeout_s = int(query.get("seq", "1")), float(query.get("timeout_s", "1"))
         except ValueError:

@@ -12,13 +12,16 @@ from collections.abc import Iterable, Sequence
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import Endpoint, PeerName, Remote
+from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.switch.switch import Switch, Verdict
+from meshnet.topology.routes import MAX_HOPS
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.datagram import (
     HEADER,
     HEADER_BYTES,
     PROBE_BYTES,
+    RELAY_HEADER,
     DatagramType,
     PartType,
     pack_part,
@@ -46,6 +49,7 @@ class Counters:
     frame_bytes_received: int = 0
     datagrams_sent: int = 0
     datagrams_received: int = 0
+    datagrams_relayed: int = 0
     drops: Counter[DropReason] = field(factory=Counter)
 
 
@@ -56,8 +60,12 @@ class DataPath:
     ``probe_acks`` answered probes (session, probe id): both for the session keeper to drain.
     """
 
-    def __init__(self, switch: Switch, counters: Counters) -> None:
+    def __init__(self, our_name: PeerName, switch: Switch, counters: Counters) -> None:
+        self._our_name = our_name
         self.switch = switch
+        self.next_hops: dict[PeerName, PeerName] = {}
+        """The neighbour to hand things for a peer to; the engine keeps it."""
+        self._relay_buckets = RelayBuckets()
         self.counters = counters
         self.confirmed: list[Session] = []
         self.probe_acks: list[tuple[Session, int]] = []
@@ -115,37 +123,40 @@ class DataPath:
         """Datagrams from the underlay; those of other types than DATA are given back."""
         others: list[Datagram] = []
         drops = self.counters.drops
-        by_index = self._by_index
         for datagram, source in datagrams:
             self.counters.datagrams_received += 1
             if len(datagram) < HEADER_BYTES:
                 drops[DropReason.TRUNCATED] += 1
-                continue
-            datagram_type, _flags, _reserved, index, counter = HEADER.unpack_from(datagram)
-            if datagram_type != DatagramType.DATA:
+            elif datagram[0] == DatagramType.DATA:
+                self._receive_data(datagram, source, now)
+            else:
                 others.append((datagram, source))
-                continue
-            session = by_index.get(index)
-            if session is None:
-                drops[DropReason.UNKNOWN_SESSION] += 1
-                continue
-            try:
-                payload = session.open(datagram)
-            except AuthenticationError:
-                drops[DropReason.BAD_TAG] += 1
-                continue
-            if not session.fresh(counter):
-                drops[DropReason.REPLAYED] += 1
-                continue
-            # Authenticated and not a replay: the peer is where this came from (a NAT may have
-            # moved it), and it has the keys.
-            session.remote = source
-            session.last_received_at = now
-            if not session.confirmed:
-                session.confirmed = True
-                self.confirmed.append(session)
-            self._receive_payload(session, payload, now)
         return others
+
+    def _receive_data(self, datagram: bytes, source: Remote, now: float) -> None:
+        drops = self.counters.drops
+        _type, _flags, _reserved, index, counter = HEADER.unpack_from(datagram)
+        session = self._by_index.get(index)
+        if session is None:
+            drops[DropReason.UNKNOWN_SESSION] += 1
+            return
+        try:
+            payload = session.open(datagram)
+        except AuthenticationError:
+            drops[DropReason.BAD_TAG] += 1
+            return
+        if not session.fresh(counter):
+            drops[DropReason.REPLAYED] += 1
+            return
+        # Authenticated and not a replay: the peer is where this came from (a NAT may have moved
+        # it), and it has the keys. A session does not change between direct and relayed.
+        if type(source) is type(session.remote):
+            session.remote = source
+        session.last_received_at = now
+        if not session.confirmed:
+            session.confirmed = True
+            self.confirmed.append(session)
+        self._receive_payload(session, payload, source, now)
 
     def send_probe(self, session: Session, probe_id: int) -> None:
         """Ask the other end of ``session`` for a sign of life."""
@@ -160,10 +171,47 @@ class DataPath:
         return frames
 
     def _send(self, session: Session, parts: bytes) -> None:
-        self._datagrams.append((session.seal(parts), session.remote))
+        datagram = session.seal(parts)
+        remote = session.remote
+        if type(remote) is Endpoint:
+            self._datagrams.append((datagram, remote))
+            self.counters.datagrams_sent += 1
+        else:
+            self._pass_on(self._our_name, session.peer, MAX_HOPS, datagram)
+
+    def _pass_on(self, src: PeerName, dst: PeerName, hops_left: int, datagram: bytes) -> None:
+        """Hand a sealed datagram to the next peer on the way to ``dst``, in our session with it."""
+        via = self.next_hops.get(dst)
+        hop = self._current.get(via) if via is not None else None
+        if hop is None or type(hop.remote) is not Endpoint:
+            self.counters.drops[DropReason.NO_ROUTE] += 1
+            return
+        envelope = RELAY_HEADER.pack(src, dst, hops_left) + datagram
+        self._datagrams.append((hop.seal(pack_part(PartType.RELAY, envelope)), hop.remote))
         self.counters.datagrams_sent += 1
 
-    def _receive_payload(self, session: Session, payload: bytes, now: float) -> None:
+    def _receive_relayed(self, envelope: bytes, came_from: PeerName, now: float) -> None:
+        """A datagram that a neighbour passes on: ours, or to be passed on further."""
+        drops = self.counters.drops
+        inner = envelope[RELAY_HEADER.size :]
+        if len(inner) < HEADER_BYTES or inner[0] != DatagramType.DATA:
+            drops[DropReason.MALFORMED_PART] += 1
+            return
+        src_bytes, dst_bytes, hops_left = RELAY_HEADER.unpack_from(envelope)
+        src, dst = PeerName(src_bytes), PeerName(dst_bytes)
+        if dst == self._our_name:
+            self._receive_data(inner, src, now)
+        elif hops_left == 0:
+            drops[DropReason.HOP_LIMIT] += 1
+        elif not self._relay_buckets.take(came_from, len(inner), now):
+            drops[DropReason.RELAY_RATE] += 1
+        else:
+            self.counters.datagrams_relayed += 1
+            self._pass_on(src, dst, hops_left - 1, inner)
+
+    def _receive_payload(
+        self, session: Session, payload: bytes, source: Remote, now: float
+    ) -> None:
         counters = self.counters
         try:
             parts = parse_parts(payload)
@@ -186,3 +234,9 @@ class DataPath:
                     self._send(session, pack_part(PartType.PROBE_ACK, body))
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
+            elif part_type == PartType.RELAY:
+                if type(source) is Endpoint:
+                    self._receive_relayed(body, session.peer, now)
+                else:
+                    # An envelope within a relayed datagram: nobody needs that but an attacker.
+                    counters.drops[DropReason.MALFORMED_PART] += 1

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.ports import Rng
 from meshnet.timers import Timers
@@ -30,6 +31,9 @@ LAST_RETRY_S = 5.0
 STEP_IN_S = 1.5
 # How long frames may still flow when the link has broken but the peer may well be alive.
 GRACE_S = 10.0
+# A relayed pair looks for a direct path soon, and then now and then.
+FIRST_DIRECT_S = 1.0
+DIRECT_INTERVAL_S = 20.0
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 2.0
 PROBES_LOST_UNTIL_RENEWAL = 3
@@ -46,6 +50,7 @@ class _Task(enum.Enum):
     INITIATE = 1
     PROBE = 2
     END_OF_GRACE = 3
+    TRY_DIRECT = 4
 
 
 @define(eq=False)
@@ -55,7 +60,9 @@ class Pair:
     peer: PeerName
     static: bytes
     life: int
-    candidates: tuple[Endpoint, ...] = ()
+    direct: tuple[Endpoint, ...] = ()
+    relay: bool = False
+    """Whether it has to be reached through others."""
     turn: int = 0
     pending: PendingHandshake | None = None
     attempts: int = 0
@@ -69,6 +76,18 @@ class Pair:
     probes: dict[int, tuple[float, bool]] = field(factory=dict)
     """probe id -> (sent at, asked for by a user)."""
     lost_in_a_row: int = 0
+
+    @property
+    def path(self) -> Literal["direct", "relay", ""]:
+        """How its datagrams travel now; empty without a session."""
+        if self.current is None:
+            return ""
+        return "direct" if type(self.current.remote) is Endpoint else "relay"
+
+    @property
+    def candidates(self) -> tuple[Remote, ...]:
+        """Where to call it, in order."""
+        return (self.peer, *self.direct) if self.relay else self.direct
 
     @property
     def loss(self) -> float | None:
@@ -108,53 +127,69 @@ class SessionKeeper:
         self._timers: Timers[tuple[_Task, PeerName]] = Timers()
         self._next_probe_id = 1
         self._datagrams: list[Datagram] = []
+        self._relayed: list[tuple[bytes, PeerName]] = []
         self._events: deque[Event] = deque()
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._pairs.values())
 
     def pair(self, peer: PeerName) -> Pair | None:
         return self._pairs.get(peer)
 
-    def peer_linked(
+    def peer_reachable(
         self,
         peer: PeerName,
         static: bytes,
         life: int,
-        candidates: Sequence[Endpoint],
         *,
+        direct: Iterable[Endpoint],
+        relay: bool,
         lead: bool,
         now: float,
     ) -> None:
-        """A link to ``peer`` is up. ``lead``: we initiate at once; else we give it time to."""
+        """``peer`` is linked or, with ``relay``, can be reached through others; or that changed.
+
+        ``direct`` are its addresses, best first. ``lead``: we initiate at once; else we give the
+        other end time to.
+        """
         pair = self._pairs.get(peer)
         if pair is not None and pair.life != life:
             self._drop(pair, "the peer has restarted")
             pair = None
+        created = pair is None
         if pair is None:
             pair = Pair(peer, static, life, last_stamp=self._last_stamps.get(peer, -1))
             pair.reason = "setting up the data session"
             self._pairs[peer] = pair
         self._timers.cancel((_Task.END_OF_GRACE, peer))
-        self.set_candidates(peer, candidates)
-        if pair.current is None:
+        lost_link = relay and not pair.relay
+        pair.relay = relay
+        pair.direct = tuple(dict.fromkeys(direct))
+        if created or lost_link or (pair.current is None and not relay):
+            # Through others first, since that is known to work; then we look for a direct path.
+            pair.attempts = 0
             self._timers.set((_Task.INITIATE, peer), now if lead else now + STEP_IN_S)
+        elif not relay and pair.path == "relay":
+            self._timers.set((_Task.TRY_DIRECT, peer), now if lead else now + STEP_IN_S)
 
-    def set_candidates(self, peer: PeerName, candidates: Iterable[Endpoint]) -> None:
+    def set_direct(self, peer: PeerName, direct: Iterable[Endpoint]) -> None:
         """The addresses at which ``peer`` may be reached, best first."""
         pair = self._pairs.get(peer)
         if pair is not None:
-            pair.candidates = tuple(dict.fromkeys(candidates))
+            pair.direct = tuple(dict.fromkeys(direct))
 
-    def peer_unlinked(self, peer: PeerName, *, gone: bool, reason: str, now: float) -> None:
-        """The link has ended. ``gone``: the peer said goodbye, so the session ends too."""
+    def peer_unreachable(self, peer: PeerName, *, gone: bool, reason: str, now: float) -> None:
+        """No link, and no way through others. ``gone``: it said goodbye, so its session ends."""
         pair = self._pairs.get(peer)
         if pair is None:
             return
         if gone or pair.current is None:
             self._drop(pair, reason)
-        else:
+        elif not self._timers.is_set((_Task.END_OF_GRACE, peer)):
             self._timers.set((_Task.END_OF_GRACE, peer), now + GRACE_S)
 
     def receive_datagram(
-        self, datagram: bytes, source: Endpoint, members: dict[bytes, PeerName], now: float
+        self, datagram: bytes, source: Remote, members: dict[bytes, PeerName], now: float
     ) -> DropReason | None:
         """A handshake datagram. ``members`` maps X25519 keys to names. What was wrong with it?"""
         kind = HEADER.unpack_from(datagram)[0]
@@ -194,6 +229,8 @@ class SessionKeeper:
                 self._initiate(pair, now)
             elif task is _Task.PROBE:
                 self._probe_turn(pair, now)
+            elif task is _Task.TRY_DIRECT:
+                self._try_direct(pair, now)
             else:
                 self._drop(pair, "the link was not restored in time")
 
@@ -201,17 +238,26 @@ class SessionKeeper:
         return self._timers.next_deadline()
 
     def datagrams_to_send(self) -> list[Datagram]:
+        """Handshake datagrams for the UDP socket."""
         datagrams, self._datagrams = self._datagrams, []
         return datagrams
+
+    def relayed_to_send(self) -> list[tuple[bytes, PeerName]]:
+        """Handshake datagrams for peers that are reached through others, by links."""
+        relayed, self._relayed = self._relayed, []
+        return relayed
+
+    def _send(self, datagram: bytes, remote: Remote) -> None:
+        if isinstance(remote, Endpoint):
+            self._datagrams.append((datagram, remote))
+        else:
+            self._relayed.append((datagram, remote))
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
     def _initiate(self, pair: Pair, now: float) -> None:
-        if pair.pending is not None:
-            self._pending.pop(pair.pending.our_index, None)
-            pair.reason = f"no answer from {pair.pending.remote} by UDP"
-            pair.pending = None
+        self._drop_pending(pair)
         # The exponent is bounded for the sake of the arithmetic: tries go on for days.
         wait_s = min(FIRST_RETRY_S * 2 ** min(pair.attempts, 8), LAST_RETRY_S)
         self._timers.set((_Task.INITIATE, pair.peer), now + wait_s)
@@ -221,6 +267,32 @@ class SessionKeeper:
         remote = pair.candidates[pair.turn % len(pair.candidates)]
         pair.turn += 1
         pair.attempts += 1
+        self._call(pair, remote, now)
+
+    def _try_direct(self, pair: Pair, now: float) -> None:
+        """While frames go through others: is there a direct path by now?"""
+        if pair.path != "relay":
+            return
+        self._timers.set((_Task.TRY_DIRECT, pair.peer), now + DIRECT_INTERVAL_S)
+        self._drop_pending(pair)
+        if pair.direct:
+            self._call(pair, pair.direct[pair.turn % len(pair.direct)], now)
+            pair.turn += 1
+        else:
+            pair.reason = "relayed: the peer announces no address"
+
+    def _drop_pending(self, pair: Pair) -> None:
+        """A call that was not answered: remember why for whoever asks."""
+        if pair.pending is None:
+            return
+        self._pending.pop(pair.pending.our_index, None)
+        if type(pair.pending.remote) is Endpoint:
+            pair.reason = f"no answer from {pair.pending.remote} by UDP"
+        else:
+            pair.reason = "no answer through other peers"
+        pair.pending = None
+
+    def _call(self, pair: Pair, remote: Remote, now: float) -> None:
         stamp, self._next_stamp = self._next_stamp, self._next_stamp + 1
         try:
             pair.pending = initiate(
@@ -240,10 +312,10 @@ class SessionKeeper:
             pair.reason = str(error)
             return
         self._pending[pair.pending.our_index] = pair
-        self._datagrams.append((pair.pending.datagram, remote))
+        self._send(pair.pending.datagram, remote)
 
     def _receive_initiation(
-        self, datagram: bytes, source: Endpoint, members: dict[bytes, PeerName], now: float
+        self, datagram: bytes, source: Remote, members: dict[bytes, PeerName], now: float
     ) -> DropReason | None:
         try:
             initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
@@ -253,6 +325,8 @@ class SessionKeeper:
         pair = self._pairs.get(peer) if peer is not None else None
         if pair is None:
             return DropReason.UNKNOWN_PEER
+        if isinstance(source, PeerName) and source != pair.peer:
+            return DropReason.BAD_HANDSHAKE  # It would be answered to somebody else.
         if initiation.stamp <= pair.last_stamp:
             return DropReason.OLD_STAMP
         pair.last_stamp = initiation.stamp
@@ -275,7 +349,7 @@ class SessionKeeper:
             self._data_path.remove_session(pair.unconfirmed)
         pair.unconfirmed = session
         self._data_path.add_session(session)
-        self._datagrams.append((response, source))
+        self._send(response, source)
         return None
 
     def _keep_stamp(self, peer: PeerName, stamp: int) -> None:
@@ -284,7 +358,7 @@ class SessionKeeper:
             del self._last_stamps[next(iter(self._last_stamps))]
         self._last_stamps[peer] = stamp
 
-    def _receive_response(self, datagram: bytes, source: Endpoint, now: float) -> DropReason | None:
+    def _receive_response(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
         pair = self._pending.get(HEADER.unpack_from(datagram)[3])
         if pair is None or pair.pending is None:
             return DropReason.UNKNOWN_SESSION
@@ -296,7 +370,8 @@ class SessionKeeper:
         del self._pending[pair.pending.our_index]
         pair.pending = None
         # The answer is authenticated, so where it came from is where the peer is.
-        session.remote = source
+        if type(source) is type(session.remote):
+            session.remote = source
         session.confirmed = True
         self._data_path.add_session(session)
         self._promote(pair, session, now)
@@ -312,12 +387,13 @@ class SessionKeeper:
             self._data_path.remove_session(pair.previous)
         pair.previous, pair.current = pair.current, session
         self._data_path.use_session(session)
-        pair.attempts, pair.lost_in_a_row, pair.reason = 0, 0, ""
-        if pair.pending is not None:
-            # Reached by their call: ours is no longer needed, and may never be answered.
-            self._pending.pop(pair.pending.our_index, None)
-            pair.pending = None
+        pair.attempts, pair.lost_in_a_row = 0, 0
+        # Reached by their call: ours is no longer needed, and may never be answered.
+        self._drop_pending(pair)
+        pair.reason = ""
         self._timers.cancel((_Task.INITIATE, pair.peer))
+        if pair.path == "relay":
+            self._timers.set((_Task.TRY_DIRECT, pair.peer), now + FIRST_DIRECT_S)
         self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
@@ -368,8 +444,6 @@ class SessionKeeper:
         pair.rtt_s = rtt_s if pair.rtt_s is None else pair.rtt_s + _RTT_GAIN * (rtt_s - pair.rtt_s)
         pair.outcomes.append(True)
         pair.lost_in_a_row = 0
-        if pair.current is not None and pair.pending is None:
-            pair.reason = ""
         if for_user:
             self._events.append(ProbeAnswered(pair.peer, probe_id, rtt_s))
 

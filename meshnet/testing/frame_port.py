@@ -26,6 +26,8 @@ class MemoryPort:
 
     def send(self, frame: bytes) -> None:
         """The host sends a frame. Raises BlockingIOError when the mesh does not keep up."""
+        if not frame:
+            raise ValueError("a frame has at least its header")
         self._host.send(frame)
 
     async def receive(self, *, timeout_s: float = 5.0) -> bytes:

@@ -39,6 +39,12 @@ class PartType(enum.IntEnum):
     FRAME = 1
     PROBE = 2
     PROBE_ACK = 3
+    RELAY = 4
+    """The relay header, and a whole DATA datagram for another peer, sealed for that peer alone."""
+
+
+# From wire.md section 5.6: source, destination, how many more peers may pass it on.
+RELAY_HEADER = struct.Struct(">16s16sB")
 
 
 Part = tuple[int, bytes]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import PeerName, Remote
 from meshnet.wire import noise
 from meshnet.wire.ciphers import CIPHERS, CipherId, choose
 from meshnet.wire.cursor import Cursor, MalformedError
@@ -50,7 +50,7 @@ class Initiation:
         preference: Sequence[CipherId],
         capabilities: int,
         psk: bytes,
-        remote: Endpoint,
+        remote: Remote,
         now: float,
     ) -> tuple[bytes, Session]:
         """(the response datagram, our unconfirmed session).
@@ -75,7 +75,7 @@ class PendingHandshake:
 
     peer: PeerName
     our_index: int
-    remote: Endpoint
+    remote: Remote
     sent_at: float
     datagram: bytes
     _offered: tuple[CipherId, ...]
@@ -112,7 +112,7 @@ def initiate(
     ciphers: tuple[CipherId, ...],
     capabilities: int,
     ephemeral_secret: bytes,
-    remote: Endpoint,
+    remote: Remote,
     now: float,
 ) -> PendingHandshake:
     """Start a handshake; send its ``datagram`` to ``remote``.
@@ -177,7 +177,7 @@ def _session(
     our_index: int,
     their_index: int,
     cipher_id: CipherId,
-    remote: Endpoint,
+    remote: Remote,
     now: float,
 ) -> Session:
     split = state.split()

@@ -15,6 +15,8 @@ class MessageType(enum.IntEnum):
     PONG = 2
     PEER_RECORD = 3
     """One signed peer record."""
+    RELAYED = 4
+    """The relay header, and a handshake datagram for another peer (section 3.5)."""
 
 
 def pack_message(message_type: MessageType, body: bytes) -> bytes:

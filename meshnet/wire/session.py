@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import PeerName, Remote
 from meshnet.wire.ciphers import Cipher
 from meshnet.wire.datagram import HEADER, HEADER_BYTES, DatagramType
 from meshnet.wire.replay import ReplayWindow
@@ -26,7 +26,7 @@ class Session:
     cipher: Cipher
     send_key: bytes = field(repr=False)
     receive_key: bytes = field(repr=False)
-    remote: Endpoint
+    remote: Remote
     created_at: float
     confirmed: bool = False
     send_counter: int = 0

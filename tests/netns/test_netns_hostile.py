@@ -339,7 +339,9 @@ def test_a_record_whose_name_does_not_fit_its_key_is_counted_and_the_link_stays(
         nickname="forged",
         overlay_mtu=1376,
         capabilities=0,
+        life=1,
         endpoints=(),
+        links=(),
     )
     before = drops_of(victim)
     with RoguePeer(attacked, new_identity()) as rogue:

@@ -66,7 +66,9 @@ def test_arbitrary_bytes_are_a_clean_text_or_malformed(raw: bytes) -> None:
     nickname=NICKNAMES,
     overlay_mtu=st.integers(0, 65535),
     capabilities=U32,
+    life=U64,
     endpoints=st.lists(ENDPOINTS, max_size=16).map(tuple),
+    links=st.sets(st.binary(min_size=16, max_size=16).map(PeerName), max_size=200),
 )
 def test_records_round_trip(
     incarnation: int,
@@ -74,7 +76,9 @@ def test_records_round_trip(
     nickname: str,
     overlay_mtu: int,
     capabilities: int,
+    life: int,
     endpoints: tuple[Endpoint, ...],
+    links: set[PeerName],
 ) -> None:
     record = write_record(
         ALICE,
@@ -84,7 +88,9 @@ def test_records_round_trip(
         nickname=nickname,
         overlay_mtu=overlay_mtu,
         capabilities=capabilities,
+        life=life,
         endpoints=endpoints,
+        links=links,
     )
     assert read_record(record.raw, NETWORK_ID) == record
     assert (record.incarnation, record.sequence, record.nickname) == (
@@ -93,7 +99,11 @@ def test_records_round_trip(
         nickname,
     )
     assert (record.overlay_mtu, record.capabilities) == (overlay_mtu, capabilities)
-    assert record.endpoints == endpoints
+    assert (record.life, record.endpoints, record.links) == (
+        life,
+        endpoints,
+        frozenset(links),
+    )
 
 
 @given(st.binary(max_size=300))

@@ -19,7 +19,9 @@ def record(who: Identity, incarnation: int, sequence: int, nickname: str) -> Pee
         nickname=nickname,
         overlay_mtu=1376,
         capabilities=0,
+        life=7,
         endpoints=(),
+        links=(),
     )
 
 

@@ -158,7 +158,7 @@ class Host:
     def connection(self, address: Host | Endpoint) -> ConnectionReport:
         """The one row of the report for an address."""
         at = str(address.address if isinstance(address, Host) else address)
-        [row] = [row for row in self.engine.connection_reports() if row["address"] == at]
+        [row] = [row for row in self.engine.reports.connections() if row["address"] == at]
         return row
 
     def drain(self) -> None:
@@ -379,6 +379,6 @@ class Cluster:
             f"{host.nickname}: {row['state']} {row['nickname'] or row['address']} {row['reason']}"
             for host in self.hosts
             if host.up
-            for row in host.engine.connection_reports()
+            for row in host.engine.reports.connections()
         )
         return f"seed {self.seed} at {self.now:.3f} s:\n  " + "\n  ".join(rows)

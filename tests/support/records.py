@@ -21,6 +21,7 @@ def record_body(
     sequence: int,
     name: PeerName | None = None,
     endpoints: Sequence[bytes] = (),
+    links: Sequence[PeerName] = (),
     trailing: bytes = b"",
 ) -> bytes:
     """A record of format 1 and incarnation 1 without its signature (wire.md section 6)."""
@@ -33,8 +34,11 @@ def record_body(
         + b"\x00"
         + (1376).to_bytes(2, "big")
         + bytes(4)
+        + (7).to_bytes(8, "big")
         + bytes((len(endpoints),))
         + b"".join(endpoints)
+        + bytes((len(links),))
+        + b"".join(links)
         + trailing
     )
 

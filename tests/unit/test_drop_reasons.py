@@ -13,7 +13,15 @@ from attrs import evolve
 from meshnet.errors import DropReason
 from meshnet.events import LinkLost, RecordIgnored
 from meshnet.ids import PeerName
-from meshnet.wire.datagram import COOKIE_BYTES, HEADER, DatagramType, PartType, pack_part
+from meshnet.peering.relay_rate import RELAY_BURST_BYTES
+from meshnet.wire.datagram import (
+    COOKIE_BYTES,
+    HEADER,
+    RELAY_HEADER,
+    DatagramType,
+    PartType,
+    pack_part,
+)
 from meshnet.wire.messages import MessageType
 from support.guest import Guest, engine_of, response_to
 from support.records import endpoint_bytes, record_body, signed
@@ -165,6 +173,53 @@ def name_key_mismatch(who: Guest) -> None:
     say_record(who, signed(CAROL, record_body(CAROL, sequence=1, name=identity(42).name)))
 
 
+def relayed(who: Guest, dst: PeerName, *, hops_left: int, size: int = 100) -> None:
+    header_bytes = RELAY_HEADER.pack(who.who.name, dst, hops_left)
+    who.say(MessageType.RELAYED, header_bytes + bytes(size))
+
+
+def relayed_to_nobody(who: Guest) -> None:
+    relayed(who, CAROL.name, hops_left=3)
+
+
+def relayed_too_often(who: Guest) -> None:
+    relayed(who, CAROL.name, hops_left=0)
+
+
+def relayed_cut_off(who: Guest) -> None:
+    relayed(who, who.engine.name, hops_left=3, size=5)
+
+
+def relayed_too_much(who: Guest) -> None:
+    who.beside(CAROL).dial()
+    who.wait(0.2)
+    for _ in range(int(RELAY_BURST_BYTES) // 60_000 + 1):
+        relayed(who, CAROL.name, hops_left=3, size=60_000)
+
+
+def envelope_to_nobody(who: Guest) -> None:
+    envelope = RELAY_HEADER.pack(BOB.name, CAROL.name, 3) + header(DatagramType.DATA)
+    who.give(who.open_session().seal(pack_part(PartType.RELAY, envelope)))
+
+
+def envelope_too_often(who: Guest) -> None:
+    envelope = RELAY_HEADER.pack(BOB.name, CAROL.name, 0) + header(DatagramType.DATA)
+    who.give(who.open_session().seal(pack_part(PartType.RELAY, envelope)))
+
+
+def envelope_of_something_else(who: Guest) -> None:
+    envelope = RELAY_HEADER.pack(BOB.name, CAROL.name, 3) + header(DatagramType.INITIATION)
+    who.give(who.open_session().seal(pack_part(PartType.RELAY, envelope)))
+
+
+def envelope_in_an_envelope(who: Guest) -> None:
+    session = who.open_session()
+    inner = RELAY_HEADER.pack(BOB.name, CAROL.name, 3) + header(DatagramType.DATA)
+    to_us = RELAY_HEADER.pack(BOB.name, who.engine.name, 3)
+    relayed_datagram = to_us + session.seal(pack_part(PartType.RELAY, inner))
+    who.give(session.seal(pack_part(PartType.RELAY, relayed_datagram)))
+
+
 CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.TRUNCATED, short),
     (DropReason.TRUNCATED, empty),
@@ -190,6 +245,14 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.OVERSIZED_FRAME, oversized_frame),
     (DropReason.BAD_SOURCE, bad_source),
     (DropReason.NO_SESSION, no_session),
+    (DropReason.NO_ROUTE, relayed_to_nobody),
+    (DropReason.NO_ROUTE, envelope_to_nobody),
+    (DropReason.HOP_LIMIT, relayed_too_often),
+    (DropReason.HOP_LIMIT, envelope_too_often),
+    (DropReason.RELAY_RATE, relayed_too_much),
+    (DropReason.TRUNCATED, relayed_cut_off),
+    (DropReason.MALFORMED_PART, envelope_of_something_else),
+    (DropReason.MALFORMED_PART, envelope_in_an_envelope),
     (DropReason.BAD_PEER_RECORD, bad_peer_record),
     (DropReason.BAD_PEER_RECORD, empty_peer_record),
     (DropReason.BAD_PEER_RECORD, record_with_a_degenerate_key),

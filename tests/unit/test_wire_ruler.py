@@ -25,6 +25,7 @@ from meshnet.wire.datagram import (
     HEADER_BYTES,
     PART_HEADER_BYTES,
     PROBE_BYTES,
+    RELAY_HEADER,
     DatagramType,
     PartType,
     pack_part,
@@ -138,10 +139,13 @@ def test_each_span_of_the_ruler(row: Row) -> None:
     packet_bytes = underlay_packet_bytes(cipher, row["underlay"], DEFAULT_OVERLAY_MTU, vlan=vlan)
     assert sum(spans.values()) == int(row["sum"]) == packet_bytes
     assert int(row["left over: direct"]) == USUAL_UNDERLAY_MTU - packet_bytes
+    wrapped = HEADER_BYTES + PART_HEADER_BYTES + RELAY_HEADER.size + cipher.tag_bytes
+    relay = int(row["left over: relay"].replace("\N{MINUS SIGN}", "-"))
+    assert relay == USUAL_UNDERLAY_MTU - packet_bytes - wrapped
 
 
 def test_paths_that_are_not_there_yet_have_no_figures() -> None:
-    later = ("left over: relay", "left over: VXLAN", "left over: ESP")
+    later = ("left over: VXLAN", "left over: ESP")
     assert {row[name] for row in RULER for name in later} == {"–"}  # noqa: RUF001
 
 
@@ -303,6 +307,8 @@ def test_peer_record() -> None:
         nickname="a",
         overlay_mtu=1376,
         capabilities=0,
+        life=7,
         endpoints=(REMOTE, Endpoint.of("2001:db8::1", 6783)),
+        links=(),
     )
     assert record.raw == example("peer-record")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from meshnet.discovery.backoff import CEILING_S, REFUSED_DELAY_S
-from meshnet.discovery.targets import YIELD_S, Target, Targets, TargetState
+from meshnet.discovery.targets import OURSELVES_DELAY_S, YIELD_S, Target, Targets, TargetState
 from meshnet.ids import PeerName
 from support.samples import ALICE, BOB, CAROL, endpoint, rng
 
@@ -119,7 +119,7 @@ def test_a_name_that_is_ours_may_come_to_mean_another_host() -> None:
     targets.due(0.0)
     targets.is_ourselves(target.id, "own address", 0.0)
     assert (target.state, target.reason) == (TargetState.FAILED, "own address")
-    assert targets.next_deadline() == REFUSED_DELAY_S
+    assert targets.next_deadline() == OURSELVES_DELAY_S
 
 
 def test_of_a_peers_addresses_only_the_one_that_is_ours_is_left_out() -> None:

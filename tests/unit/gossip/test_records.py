@@ -42,7 +42,9 @@ def record(
         nickname=nickname,
         overlay_mtu=1376,
         capabilities=3,
+        life=7,
         endpoints=endpoints,
+        links=(),
     )
 
 
@@ -72,7 +74,9 @@ def test_the_hand_made_body_is_the_one_that_is_written() -> None:
         nickname="",
         overlay_mtu=1376,
         capabilities=0,
+        life=7,
         endpoints=ENDPOINTS[:1],
+        links=(),
     )
     body = record_body(ALICE, sequence=5, endpoints=[endpoint_bytes(ENDPOINTS[0].host)])
     assert signed(ALICE, body) == written.raw

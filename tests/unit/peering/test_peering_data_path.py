@@ -11,7 +11,7 @@ from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CIPHERS, CipherId
 from meshnet.wire.datagram import PartType, pack_part, parse_parts
 from meshnet.wire.session import Session
-from support.samples import BROADCAST, CAROL, endpoint, ethernet, flip, mac, session_pair
+from support.samples import ALICE, BROADCAST, CAROL, endpoint, ethernet, flip, mac, session_pair
 
 OURS, THEIRS, UNKNOWN = mac(1), mac(2), mac(3)
 PEER_AT = endpoint(2)
@@ -19,7 +19,7 @@ NOW = 10.0
 
 
 def data_path() -> DataPath:
-    return DataPath(Switch(DEFAULT_OVERLAY_MTU), Counters())
+    return DataPath(ALICE.name, Switch(DEFAULT_OVERLAY_MTU), Counters())
 
 
 def joined(cipher: CipherId = CipherId.CHACHA20_POLY1305) -> tuple[DataPath, Session]:

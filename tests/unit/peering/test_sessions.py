@@ -51,7 +51,7 @@ class Side:
         self, who: Identity, at: Endpoint, *, psk: bytes = PSK, first_stamp: int = 0
     ) -> None:
         self.who, self.at = who, at
-        self.path = DataPath(Switch(DEFAULT_OVERLAY_MTU), Counters())
+        self.path = DataPath(who.name, Switch(DEFAULT_OVERLAY_MTU), Counters())
         self.keeper = SessionKeeper(
             who,
             NETWORK_ID,
@@ -77,8 +77,14 @@ class Side:
     ) -> None:
         self.members[other.who.static.public] = other.who.name
         at = [other.at] if candidates is None else candidates
-        self.keeper.peer_linked(
-            other.who.name, other.who.static.public, life, at, lead=lead, now=now
+        self.keeper.peer_reachable(
+            other.who.name,
+            other.who.static.public,
+            life,
+            direct=at,
+            relay=False,
+            lead=lead,
+            now=now,
         )
 
     def receive(self, datagram: bytes, source: Endpoint, now: float = 0.0) -> None:
@@ -225,7 +231,7 @@ def test_a_peer_without_an_address_is_waited_for() -> None:
     pair = a.keeper.pair(BOB.name)
     assert pair is not None
     assert "waiting for it to call" in pair.reason
-    a.keeper.set_candidates(BOB.name, [B_AT])
+    a.keeper.set_direct(BOB.name, [B_AT])
     assert [remote for _, remote in a.turn(LAST_RETRY_S)] == [B_AT]
 
 
@@ -250,7 +256,7 @@ def test_a_recorded_initiation_is_not_answered_after_the_peer_was_away() -> None
     [(initiation, _)] = a.turn(0.0)
     b.receive(initiation, A_AT)
     b.sent()
-    b.keeper.peer_unlinked(ALICE.name, gone=True, reason="bye", now=1.0)
+    b.keeper.peer_unreachable(ALICE.name, gone=True, reason="bye", now=1.0)
     b.link(a, lead=False, now=2.0, life=2)
     b.receive(initiation, A_AT, 2.0)
     assert b.drops == [DropReason.OLD_STAMP]
@@ -426,7 +432,7 @@ def test_the_former_session_is_still_received_by_after_a_renewal() -> None:
 
 def test_a_goodbye_ends_the_session_at_once() -> None:
     a, b = in_session()
-    a.keeper.peer_unlinked(BOB.name, gone=True, reason="bye", now=1.0)
+    a.keeper.peer_unreachable(BOB.name, gone=True, reason="bye", now=1.0)
     a.drain()
     assert not a.established(b)
     assert [e for e in a.events if isinstance(e, SessionLost)] == [SessionLost(BOB.name, "bye")]
@@ -435,7 +441,7 @@ def test_a_goodbye_ends_the_session_at_once() -> None:
 
 def test_a_broken_link_leaves_frames_flowing_for_a_while() -> None:
     a, b = in_session()
-    a.keeper.peer_unlinked(BOB.name, gone=False, reason="reset", now=0.0)
+    a.keeper.peer_unreachable(BOB.name, gone=False, reason="reset", now=0.0)
     pump(a, b, GRACE_S - 0.1)
     assert a.established(b)
     a.turn(GRACE_S)
@@ -445,7 +451,7 @@ def test_a_broken_link_leaves_frames_flowing_for_a_while() -> None:
 
 def test_a_link_that_returns_in_time_keeps_the_session() -> None:
     a, b = in_session()
-    a.keeper.peer_unlinked(BOB.name, gone=False, reason="reset", now=0.0)
+    a.keeper.peer_unreachable(BOB.name, gone=False, reason="reset", now=0.0)
     a.link(b, lead=True, now=5.0)
     pump(a, b, 5.0)
     pump(a, b, 2 * GRACE_S)

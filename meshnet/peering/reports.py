@@ -1,0 +1,135 @@
+"""The engine's tables as `meshnet report` shows them: plain values, nothing decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshnet import report
+from meshnet.discovery.targets import Target, Targets, TargetState
+from meshnet.gossip.records import RecordTable
+from meshnet.ids import Endpoint, PeerName
+from meshnet.peering.links import Link
+from meshnet.peering.sessions import Pair, SessionKeeper
+from meshnet.topology.routes import Route
+
+
+class Reporter:
+    """Reads the tables of one engine, which it shares. ``routes`` is the engine's to replace."""
+
+    def __init__(
+        self,
+        name: PeerName,
+        overlay_mtu: int,
+        records: RecordTable,
+        linked: Mapping[PeerName, Link],
+        sessions: SessionKeeper,
+        targets: Targets,
+    ) -> None:
+        self._name = name
+        self._overlay_mtu = overlay_mtu
+        self._records = records
+        self._linked = linked
+        self._sessions = sessions
+        self._targets = targets
+        self.routes: Mapping[PeerName, Route] = {}
+
+    def connections(self) -> list[report.ConnectionReport]:
+        """Peers that are linked, peers reached through others, and addresses being dialled."""
+        rows = [self._linked_report(link) for link in self._linked.values()]
+        rows += [
+            self._relayed_report(pair) for pair in self._sessions if pair.peer not in self._linked
+        ]
+        # A peer that was configured and heard of is one row; the address a user gave has the say.
+        seen = {*self._linked, *(pair.peer for pair in self._sessions)}
+        for target in sorted(self._targets, key=lambda target: not target.configured):
+            if target.peer is not None:
+                if target.peer in seen:
+                    continue
+                seen.add(target.peer)
+            rows.append(self._target_report(target))
+        return rows
+
+    def peers(self) -> list[report.PeerReport]:
+        """All peers known, with the links they announce; a link counts when both ends do."""
+        established = {
+            self._name,
+            *(pair.peer for pair in self._sessions if pair.current is not None),
+        }
+        announced = {record.name: record.links for record in self._records}
+        return [
+            {
+                "name": str(record.name),
+                "nickname": record.nickname,
+                "reachable": record.name in established,
+                "connections": [
+                    {"name": str(other), "established": record.name in announced.get(other, ())}
+                    for other in sorted(record.links)
+                ],
+            }
+            for record in self._records
+        ]
+
+    def route_list(self) -> list[report.RouteReport]:
+        """The way to every peer that can be reached."""
+        return [
+            {"peer": str(peer), "via": str(route.via), "hops": route.hops}
+            for peer, route in sorted(self.routes.items())
+        ]
+
+    def _linked_report(self, link: Link) -> report.ConnectionReport:
+        peer = link.peer
+        assert peer is not None, "links in _by_peer are authenticated"
+        row = self._pair_report(peer, str(link.remote))
+        row["direction"] = "outbound" if link.outbound else "inbound"
+        return row
+
+    def _pair_report(self, peer: PeerName, address: str) -> report.ConnectionReport:
+        """A peer that is linked, or reached through others; ``address`` is shown unless direct."""
+        pair = self._sessions.pair(peer)
+        record = self._records.get(peer)
+        session = pair.current if pair is not None else None
+        mtu = record.overlay_mtu if record is not None else None
+        reason = pair.reason if pair is not None else ""
+        if not reason and mtu is not None and mtu != self._overlay_mtu:
+            reason = f"overlay MTU differs: {self._overlay_mtu} here, {mtu} there"
+        direct = session is not None and isinstance(session.remote, Endpoint)
+        return {
+            "peer": str(peer),
+            "nickname": record.nickname if record is not None else "",
+            "address": str(session.remote) if session is not None and direct else address,
+            "direction": "outbound" if self._name < peer else "inbound",
+            "state": "established" if session is not None else "connecting",
+            "reason": reason,
+            "path": pair.path if pair is not None else "",
+            "encrypted": True,
+            "cipher": session.cipher.name if session is not None else "",
+            "rtt_ms": round(pair.rtt_s * 1e3, 3) if pair and pair.rtt_s is not None else None,
+            "loss": round(pair.loss, 3) if pair and pair.loss is not None else None,
+            "mtu": mtu,
+        }
+
+    def _relayed_report(self, pair: Pair) -> report.ConnectionReport:
+        route = self.routes.get(pair.peer)
+        via = self._records.get(route.via) if route is not None else None
+        return self._pair_report(pair.peer, f"via {via.nickname or via.name}" if via else "")
+
+    def _target_report(self, target: Target) -> report.ConnectionReport:
+        record = self._records.get(target.peer) if target.peer is not None else None
+        states: dict[TargetState, report.ConnectionState] = {
+            TargetState.CONNECTING: "connecting",
+            TargetState.FAILED: "failed",
+        }
+        return {
+            "peer": str(target.peer) if target.peer is not None else "",
+            "nickname": record.nickname if record is not None else "",
+            "address": str(target),
+            "direction": "outbound",
+            "state": states.get(target.state, "retrying"),
+            "reason": target.reason,
+            "path": "",
+            "encrypted": False,
+            "cipher": "",
+            "rtt_ms": None,
+            "loss": None,
+            "mtu": record.overlay_mtu if record is not None else None,
+        }

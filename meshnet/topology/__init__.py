@@ -1,0 +1,1 @@
+"""Who is linked to whom, and the shortest way to everyone."""
