@@ -1,8 +1,4 @@
-"""The node's options: one table for the command line and the environment (design section 9).
-
-Each option is also ``MESHNET_<OPTION>``; the command line wins. In the environment the values of a
-repeatable option are separated by commas or spaces, and an on/off option is 1 or 0.
-"""
+"""The node's options: the one table of them, and what they make (design section 9)."""
 
 from __future__ import annotations
 
@@ -12,20 +8,18 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from attrs import define
 
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
 from meshnet.errors import ConfigError
 from meshnet.linux.addresses import Interface
+from meshnet.node.sources import merged
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
 
-_ENVIRONMENT_PREFIX = "MESHNET_"
-# Two ways to give one thing: one of them on the command line replaces both.
-_PASSWORD_OPTIONS = frozenset({"password", "password_file"})
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -48,7 +42,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     >>> parse_options(["--no-tap", "--nickname", "a", "host-b"], {}).mesh.peers
     ('host-b',)
     """
-    options = _merged(_parser(), arguments, environment)
+    options = merged(_parser(), arguments, environment)
     tap = None if options.no_tap else options.tap
     addresses = tuple(_interface(text) for text in options.address)
     if addresses and tap is None:
@@ -74,22 +68,6 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     )
 
 
-def _merged(
-    parser: argparse.ArgumentParser, arguments: Sequence[str], environment: Mapping[str, str]
-) -> argparse.Namespace:
-    """Defaults, the environment, the command line: the later replaces the earlier, whole."""
-    defaults = {action.dest: action.default for action in parser._actions}
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS if action.option_strings else None
-    parsed = vars(parser.parse_args(arguments))
-    given = {name: value for name, value in parsed.items() if value not in (None, [])}
-    from_environment = _from_environment(parser, environment)
-    if given.keys() & _PASSWORD_OPTIONS:
-        for option in _PASSWORD_OPTIONS:
-            from_environment.pop(option, None)
-    return argparse.Namespace(**{**defaults, **from_environment, **given})
-
-
 class _OneLineParser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is a ``--help`` away."""
 
@@ -101,12 +79,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(
         prog="meshnet.node",
         description="Run one peer of a meshnet network in the foreground; SIGTERM stops it.",
-        epilog="Each option is also an environment variable, e.g. MESHNET_NICKNAME.",
+        epilog="Each option is also an environment variable, e.g. MESHNET_NICKNAME, and a key of "
+        "the file given by --config. The command line wins, then the environment, then the file. "
+        "In the environment several values are separated by commas or spaces.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"meshnet {__version__}")
     add = parser.add_argument
-    add("peers", nargs="*", default=[], metavar="PEER", help="HOST[:PORT] to link to")
+    add("--config", metavar="FILE", help="TOML file with the options as keys")
+    add(
+        "peers",
+        nargs="*",
+        default=[],
+        metavar="PEER",
+        help="HOST[:PORT] to link to (MESHNET_PEERS)",
+    )
     add("--nickname", default=_host_name(), help="name for people (default: host name)")
     add("--network", default="meshnet", help="peers of other networks are refused")
     add(
@@ -135,43 +122,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CIDR",
         help="IPv4 or IPv6 address of the TAP with prefix length; repeatable",
     )
-    add("--mtu", type=int, default=DEFAULT_OVERLAY_MTU, help="of the overlay, alike everywhere")
-    add("--state-dir", type=Path, default=default_state_dir(), metavar="DIR")
-    add("--api", type=Path, default=default_api_path(), metavar="PATH", help="unix socket")
-    add("--log-level", choices=_LOG_LEVELS, default="info")
-    add("--log-format", choices=("text", "json"), default="text")
+    mtu, state_dir, api = DEFAULT_OVERLAY_MTU, default_state_dir(), default_api_path()
+    add("--mtu", type=int, default=mtu, help=f"of the overlay, alike everywhere (default: {mtu})")
+    add(
+        "--state-dir",
+        type=Path,
+        default=state_dir,
+        metavar="DIR",
+        help=f"identity and such (default: {state_dir})",
+    )
+    add("--api", type=Path, default=api, metavar="PATH", help=f"unix socket (default: {api})")
+    add("--log-level", choices=_LOG_LEVELS, default="info", help="default: info")
+    add("--log-format", choices=("text", "json"), default="text", help="default: text")
     return parser
 
 
 def _host_name() -> str:
     return socket.gethostname().partition(".")[0]
-
-
-def _from_environment(
-    parser: argparse.ArgumentParser, environment: Mapping[str, str]
-) -> dict[str, Any]:
-    """What ``MESHNET_<OPTION>`` says, checked as the command line is; empty is not set."""
-    found: dict[str, Any] = {}
-    for action in parser._actions:
-        text = environment.get(_ENVIRONMENT_PREFIX + action.dest.upper())
-        if not text or action.dest in ("help", "version"):
-            continue
-        variable = _ENVIRONMENT_PREFIX + action.dest.upper()
-        if isinstance(action, argparse._StoreTrueAction):
-            if text not in ("0", "1"):
-                raise ConfigError(f"{variable}={text}: use 1 or 0")
-            found[action.dest] = text == "1"
-        elif isinstance(action, argparse._AppendAction) or action.nargs == "*":
-            secret = action.dest == "password"
-            found[action.dest] = [text] if secret else text.replace(",", " ").split()
-        else:
-            if action.choices is not None and text not in action.choices:
-                raise ConfigError(f"{variable}={text}: use one of {', '.join(action.choices)}")
-            try:
-                found[action.dest] = action.type(text) if callable(action.type) else text
-            except ValueError:
-                raise ConfigError(f"{variable}={text}: not a number") from None
-    return found
 
 
 def _interface(text: str) -> Interface:

@@ -124,3 +124,58 @@ def test_an_empty_password_file_is_refused(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(ConfigError, match="first line is empty"):
         parse_options(["--password-file", str(path)], {})
+
+
+TOML = """
+nickname = "file"
+network = "file-net"
+log-level = "debug"
+mtu = 1400
+no-discovery = true
+peers = ["host-b", "host-c:1"]
+address = "10.0.0.1/24"
+password-file = "/nonexistent"
+"""
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "meshnet.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_file_gives_options_that_environment_and_command_line_replace(tmp_path: Path) -> None:
+    file = write(tmp_path, TOML)
+    environment = {"MESHNET_CONFIG": file, "MESHNET_NETWORK": "env-net", "MESHNET_MTU": "1300"}
+    config = parse_options(["--mtu", "1290", "--password", "line"], environment)
+    assert (config.mesh.nickname, config.mesh.network, config.mesh.mtu) == ("file", "env-net", 1290)
+    assert (config.log_level, config.mesh.discovery) == ("debug", False)
+    assert config.mesh.peers == ("host-b", "host-c:1")
+    assert [str(address) for address in config.addresses] == ["10.0.0.1/24"]
+    assert config.mesh.password == "line"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("nikname = 'x'", "no option 'nikname'; see --help .did you mean 'nickname'"),
+        ("mtu = 'big'", "use a number"),
+        ("mtu = true", "use a number"),
+        ("no-tap = 1", "use true or false"),
+        ("peers = [1]", "a string, or a list of strings"),
+        ("nickname = 3", "use a string"),
+        ("log-level = 'loud'", "use one of"),
+        ("nickname =", "Invalid value"),
+        ("config = 'x'", "no option 'config'"),
+        ("[node]", "no option 'node'"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        parse_options(["--config", write(tmp_path, text)], {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="--config /nonexistent: No such file"):
+        parse_options(["--config", "/nonexistent"], {})

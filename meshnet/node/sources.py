@@ -1,0 +1,131 @@
+"""Where options come from: a TOML file, the environment, the command line; the later wins.
+
+``--log-level`` is ``MESHNET_LOG_LEVEL`` in the environment, ``log-level`` in the file, and so on.
+In the environment the values of a repeatable option are separated by commas or spaces, and an
+on/off option is 1 or 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from meshnet.errors import ConfigError
+
+_PREFIX = "MESHNET_"
+_NOT_SETTABLE = frozenset({"help", "version"})
+# Two ways to give one thing: one of them replaces both of an earlier source.
+_PASSWORD_OPTIONS = frozenset({"password", "password_file"})
+
+
+def merged(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], environment: Mapping[str, str]
+) -> argparse.Namespace:
+    """The options of all sources; a repeatable one is replaced whole.
+
+    Raises ConfigError; exits with 2 on wrong usage, as argparse does.
+    """
+    actions = {a.dest: a for a in parser._actions if a.dest not in _NOT_SETTABLE}
+    values = {name: action.default for name, action in actions.items()}
+    for action in actions.values():
+        action.default = argparse.SUPPRESS if action.option_strings else None
+    parsed = vars(parser.parse_args(arguments))
+    given = {name: value for name, value in parsed.items() if value not in (None, [])}
+    from_environment = _from_environment(actions, environment)
+    file = given.get("config") or from_environment.get("config")
+    from_file = _from_file(actions, Path(file)) if file else {}
+    for source in (from_file, from_environment, given):
+        if source.keys() & _PASSWORD_OPTIONS:
+            values.update(dict.fromkeys(_PASSWORD_OPTIONS, ()))
+        values.update(source)
+    return argparse.Namespace(**values)
+
+
+def _from_environment(
+    actions: Mapping[str, argparse.Action], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """What ``MESHNET_<OPTION>`` says; an empty variable is not set."""
+    found: dict[str, Any] = {}
+    for name, action in actions.items():
+        variable = _PREFIX + name.upper()
+        text = environment.get(variable)
+        if not text:
+            continue
+        if _is_switch(action):
+            if text not in ("0", "1"):
+                raise ConfigError(f"{variable}={text}: use 1 or 0")
+            found[name] = text == "1"
+        elif _is_list(action):
+            found[name] = [text] if name == "password" else text.replace(",", " ").split()
+        else:
+            found[name] = _converted(action, text, f"{variable}={text}")
+    return found
+
+
+def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, Any]:
+    """What the keys of a TOML file say."""
+    import tomllib  # Only who has a file pays for the parser.
+
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: {error}") from None
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        action = actions.get(name)
+        if action is None or name == "config":
+            raise ConfigError(
+                f"--config {path}: no option {key!r}; see --help{_meant(key, actions)}"
+            )
+        found[name] = _of_file(action, value, f"--config {path}: {key} = {value!r}")
+    return found
+
+
+def _of_file(action: argparse.Action, value: object, where: str) -> Any:
+    if _is_switch(action):
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}: use true or false")
+        return value
+    if _is_list(action):
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str) for each in values):
+            raise ConfigError(f"{where}: use a string, or a list of strings")
+        return values
+    if action.type is int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(f"{where}: use a number")
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: use a string")
+    return _converted(action, value, where)
+
+
+def _converted(action: argparse.Action, text: str, where: str) -> Any:
+    if action.choices is not None and text not in action.choices:
+        raise ConfigError(f"{where}: use one of {', '.join(action.choices)}")
+    try:
+        return action.type(text) if callable(action.type) else text
+    except ValueError:
+        raise ConfigError(f"{where}: not a number") from None
+
+
+def _is_switch(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._StoreTrueAction)
+
+
+def _is_list(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._AppendAction) or action.nargs == "*"
+
+
+def _meant(key: str, actions: Mapping[str, argparse.Action]) -> str:
+    import difflib
+
+    names = [name.replace("_", "-") for name in actions]
+    close = difflib.get_close_matches(key, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
