@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from types import FrameType
 from typing import NoReturn
@@ -13,21 +15,38 @@ from meshnet.cli import views
 from meshnet.lab.check import check_mesh, result_table
 from meshnet.lab.hosts import MAX_HOSTS, LabError, Underlay, check_tools
 from meshnet.lab.mesh import LabMesh
+from meshnet.lab.rootless import become_root_of_a_user_namespace
+from meshnet.lab.topology import TOPOLOGIES
 
 _FULL_MESH_S = 30.0
 
 
 @click.group()
 def lab() -> None:
-    """Whole meshes on this machine, in network namespaces; nothing is left behind."""
+    """Whole meshes on this machine, in network namespaces; nothing is left behind.
+
+    After kill -9 only a directory is, until the next lab removes it.
+    """
 
 
 @lab.command()
 @click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=3, show_default=True)
+@click.option(
+    "--topology",
+    type=click.Choice(list(TOPOLOGIES)),
+    default="full",
+    show_default=True,
+    help="Which hosts reach each other on the underlay; the others are reached through peers.",
+)
 @click.option("--check", is_flag=True, help="Ping all pairs, measure, print a table, and end.")
-def run(hosts: int, check: bool) -> None:
-    """Start HOSTS hosts with a node each, connected in a full mesh. Ctrl-C ends it."""
+def run(hosts: int, topology: str, check: bool) -> None:
+    """Start HOSTS hosts with a node each, and wait until all reach all. Ctrl-C ends it.
+
+    As root or, where the system allows user namespaces and /dev/net/tun, as anybody.
+    """
     check_tools(("ping", "iputils-ping"))
+    if os.geteuid() != 0:
+        become_root_of_a_user_namespace()
     # Tidy up on the way out; Ctrl-C works also where a shell has us ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -37,8 +56,8 @@ def run(hosts: int, check: bool) -> None:
     def tell(line: str) -> None:
         click.echo(f"[{time.monotonic() - start:5.1f} s] {line}")
 
-    tell(f"starting {hosts} hosts, one node each")
-    with LabMesh(hosts) as mesh:
+    tell(f"starting {hosts} hosts ({topology}), one node each")
+    with LabMesh(hosts, topology=topology) as mesh:
         mesh.wait_full_mesh(_FULL_MESH_S, tell)
         if not check:
             _until_interrupted(mesh)
@@ -61,7 +80,7 @@ def _until_interrupted(mesh: LabMesh) -> None:
             f"{host.nickname}: overlay {host.overlay_ipv4} {host.overlay_ipv6}, "
             f"underlay {Underlay.ipv4(host.number)}\n"
             f"    enter:  nsenter -t {host.namespace.pid} -n\n"
-            f"    ask:    meshnet status --api {host.api}"
+            f"    ask:    {sys.executable} -m meshnet status --api {host.api}"
         )
     click.echo("Ctrl-C ends it all")
     try:

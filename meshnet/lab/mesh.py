@@ -1,4 +1,4 @@
-"""A mesh in a lab: one real node per host, each told of the first host only."""
+"""A mesh in a lab: one real node per host, each told of as little as it needs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from typing import Self
 from meshnet.client import Client
 from meshnet.errors import ApiError
 from meshnet.lab.hosts import LabError, Namespace, Underlay, terminate
+from meshnet.lab.topology import TOPOLOGIES, neighbours
 from meshnet.report import Report
 
 OVERLAY_IPV4 = ipaddress.ip_network("10.32.0.0/24")
@@ -78,19 +79,28 @@ class LabMesh:
         self,
         count: int,
         *,
+        topology: str = "full",
         underlay_mtu: int = 1500,
         ipv6_underlay: bool = False,
         password: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
-        """``password``: random by default. ``options`` are given to every node."""
+        """``password``: random by default. ``options`` are given to every node.
+
+        In a full mesh every node is told of the first host only; otherwise of the neighbours with a
+        lesser number.
+        """
+        self.edges = TOPOLOGIES[topology](count)
+        self._is_full = topology == "full"
         self._stack = contextlib.ExitStack()
         self._password = secrets.token_hex(16) if password is None else password
         self._options = tuple(options)
         self._ipv6_underlay = ipv6_underlay
         try:
             self.directory = self._stack.enter_context(_lab_directory())
-            self.underlay = self._stack.enter_context(Underlay(count, mtu=underlay_mtu))
+            self.underlay = self._stack.enter_context(
+                Underlay(count, mtu=underlay_mtu, edges=self.edges)
+            )
             self._stack.callback(self._stop_nodes)
             self.hosts = [
                 LabHost(number, namespace, self.directory)
@@ -117,10 +127,12 @@ class LabMesh:
         self._stack.close()
 
     def start_node(self, host: LabHost) -> None:
-        """Start, or start again, the node of ``host``; all but the first are told of the first."""
-        address = Underlay.ipv6(1) if self._ipv6_underlay else Underlay.ipv4(1)
-        peers = [f"[{address}]" if self._ipv6_underlay else address] if host.number != 1 else []
+        """Start, or start again, the node of ``host``."""
         ours = Underlay.ipv6 if self._ipv6_underlay else Underlay.ipv4
+        told_of = [n for n in neighbours(self.edges, host.number) if n < host.number]
+        if self._is_full:
+            told_of = told_of[:1]
+        peers = [f"[{ours(n)}]" if self._ipv6_underlay else ours(n) for n in told_of]
         options = ["--advertise", ours(host.number)] if self._ipv6_underlay else []
         host.start_node(
             [*options, "--password-file", str(self._password_file()), *self._options, *peers]
