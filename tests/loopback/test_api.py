@@ -72,7 +72,7 @@ def test_ping_of_a_stranger_is_refused_in_one_line(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with served(path):
-            with pytest.raises(ApiError, match="no other peer 'nobody'; `meshnet peers` lists them"):
+            with pytest.raises(ApiError, match="no other peer 'nobody'; "):
                 await asyncio.to_thread(Client(path).ping, "nobody")
 
     run(test)
