@@ -199,6 +199,8 @@ class Engine:
     def stop(self, now: float) -> None:
         """Say goodbye on every link; drain and send, then the engine is done."""
         self._stopping = True
+        # Those that we reach without a link learn of it by a record without links.
+        self._publish_record()
         for link in list(self._links.values()):
             self._close_link(link, CloseCode.SHUTDOWN, "we are shutting down", now)
 
@@ -432,9 +434,10 @@ class Engine:
             if gone:
                 self._routes.pop(peer, None)
                 self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
-            self._links_changed(now)
-            # At once, since what went that way is lost until then.
-            self._compute_routes(now)
+            if not self._stopping:
+                self._links_changed(now)
+                # At once, since what went that way is lost until then.
+                self._compute_routes(now)
         elif peer is None:
             # What the other end says in clear, anyone could have said: it may delay a target, but
             # only what we saw ourselves may end one.
@@ -496,6 +499,9 @@ class Engine:
         linked = self._by_peer.get(record.name)
         if linked is not None:
             self._sessions.set_direct(record.name, self._addresses_of(linked))
+        if not record.links and linked is None:
+            reason = CloseCode.SHUTDOWN.text
+            self._sessions.peer_unreachable(record.name, gone=True, reason=reason, now=now)
         if known is None or (known.links, known.life) != (record.links, record.life):
             self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
         self._spread(record, except_link=link)
@@ -525,7 +531,7 @@ class Engine:
             capabilities=config.capabilities,
             life=config.life,
             endpoints=self._endpoints,
-            links=sorted(self._by_peer)[:MAX_LINKS],
+            links=sorted(self._by_peer)[:MAX_LINKS] if not self._stopping else (),
         )
         self._records.put(record)
         self._spread(record, except_link=None)

@@ -23,6 +23,8 @@ from meshnet.timers import Timers
 YIELD_S = 0.5
 # A link that lived this long was a success; what ends sooner counts as one more failure.
 SETTLED_S = 5.0
+# A peer that is reached through others is dialled as any other first: it may just have started.
+HASTY_TRIES = 6
 # How soon a target is looked at again whose peer another target is dialling.
 BUSY_S = 0.25
 # A name that means ourselves is often one of a list that is the same on every host.
@@ -197,7 +199,8 @@ class Targets:
         self._relayed = peers
 
     def _try_later(self, target: Target, now: float) -> None:
-        if target.state is TargetState.FAILED or target.peer in self._relayed:
+        no_haste = target.peer in self._relayed and target.failures > HASTY_TRIES
+        if target.state is TargetState.FAILED or no_haste:
             self._tries.set(target.id, now + REFUSED_DELAY_S)
         else:
             wait_s = delay_s(target.failures, len(self._targets), self._rng)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from meshnet.errors import MeshError
-from meshnet.lab.topology import Edge, full, neighbours
+from meshnet.lab.topology import Edge, neighbours
 
 UNDERLAY_IPV4 = ipaddress.ip_network("192.0.2.0/24")  # RFC 5737 TEST-NET-1
 UNDERLAY_IPV6 = ipaddress.ip_network("2001:db8:1::/64")  # RFC 3849
@@ -133,12 +133,12 @@ class Namespace:
 class Underlay:
     """A hub with a bridge, and ``count`` hosts on it with an IPv4 and an IPv6 address each.
 
-    A host has routes to the hosts it has an edge to and to no other, so what has no edge cannot be
-    reached in either direction. ``edges`` None: all reach all.
+    With ``edges`` a host has routes to the hosts it has an edge to and to no other, so what has no
+    edge cannot be reached in either direction. Without, all are in one subnet.
     """
 
     def __init__(self, count: int, *, mtu: int = 1500, edges: list[Edge] | None = None) -> None:
-        self._edges = full(count) if edges is None else edges
+        self._edges = edges
         if not 1 <= count <= MAX_HOSTS:
             raise LabError(f"{count} hosts: use 1 to {MAX_HOSTS}")
         self._stack = contextlib.ExitStack()
@@ -187,11 +187,13 @@ class Underlay:
             f"link add {port} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {host.pid}",
             f"link set {port} master wire up",
         )
-        others = neighbours(self._edges, number)
+        bits4, bits6, others = UNDERLAY_IPV4.prefixlen, UNDERLAY_IPV6.prefixlen, list[int]()
+        if self._edges is not None:
+            bits4, bits6, others = 32, 128, neighbours(self._edges, number)
         host.ip(
             "link set eth0 up",
-            f"addr add {self.ipv4(number)}/32 dev eth0",
-            f"addr add {self.ipv6(number)}/128 dev eth0 nodad",
+            f"addr add {self.ipv4(number)}/{bits4} dev eth0",
+            f"addr add {self.ipv6(number)}/{bits6} dev eth0 nodad",
             *(f"route add {self.ipv4(other)}/32 dev eth0" for other in others),
             *(f"route add {self.ipv6(other)}/128 dev eth0" for other in others),
         )

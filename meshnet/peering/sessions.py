@@ -31,6 +31,8 @@ LAST_RETRY_S = 5.0
 STEP_IN_S = 1.5
 # How long frames may still flow when the link has broken but the peer may well be alive.
 GRACE_S = 10.0
+# After the loss of a link: how long the direct path has to show that it is still good.
+DOUBT_S = 0.7
 # A relayed pair looks for a direct path soon, and then now and then.
 FIRST_DIRECT_S = 1.0
 DIRECT_INTERVAL_S = 20.0
@@ -63,6 +65,8 @@ class Pair:
     direct: tuple[Endpoint, ...] = ()
     relay: bool = False
     """Whether it has to be reached through others."""
+    doubted_at: float | None = None
+    """Since when we wait for a sign that the direct path is still good."""
     turn: int = 0
     pending: PendingHandshake | None = None
     attempts: int = 0
@@ -165,7 +169,12 @@ class SessionKeeper:
         lost_link = relay and not pair.relay
         pair.relay = relay
         pair.direct = tuple(dict.fromkeys(direct))
-        if created or lost_link or (pair.current is None and not relay):
+        if lost_link and pair.current is not None and pair.path == "direct":
+            # The link is gone, but is the direct path? Ask, and only then go through others.
+            pair.doubted_at = now
+            self._probe(pair, pair.current, now, for_user=False)
+            self._timers.set((_Task.INITIATE, peer), now + DOUBT_S)
+        elif created or lost_link or (pair.current is None and not relay):
             # Through others first, since that is known to work; then we look for a direct path.
             pair.attempts = 0
             self._timers.set((_Task.INITIATE, peer), now if lead else now + STEP_IN_S)
@@ -257,6 +266,11 @@ class SessionKeeper:
         return self._events.popleft() if self._events else None
 
     def _initiate(self, pair: Pair, now: float) -> None:
+        doubted_at, pair.doubted_at = pair.doubted_at, None
+        if doubted_at is not None and pair.current is not None:
+            if pair.current.last_received_at >= doubted_at:
+                return
+            pair.attempts = 0
         self._drop_pending(pair)
         # The exponent is bounded for the sake of the arithmetic: tries go on for days.
         wait_s = min(FIRST_RETRY_S * 2 ** min(pair.attempts, 8), LAST_RETRY_S)
@@ -385,6 +399,10 @@ class SessionKeeper:
         """
         if pair.previous is not None:
             self._data_path.remove_session(pair.previous)
+        if pair.path == "direct" and type(session.remote) is not Endpoint and _is_fresh(pair, now):
+            # Both ends called at once, one of them through others: the direct session stays.
+            pair.previous = session
+            return
         pair.previous, pair.current = pair.current, session
         self._data_path.use_session(session)
         pair.attempts, pair.lost_in_a_row = 0, 0
@@ -466,3 +484,9 @@ class SessionKeeper:
             index = int.from_bytes(self._rng(4), "big")
             if index not in self._pending and not self._data_path.knows_index(index):
                 return index
+
+
+def _is_fresh(pair: Pair, now: float) -> bool:
+    """Whether the session in use was set up or heard a moment ago."""
+    session = pair.current
+    return session is not None and now - max(session.created_at, session.last_received_at) < DOUBT_S
