@@ -211,7 +211,12 @@ class Engine:
     ) -> None:
         """A TCP connection stands: dialled for ``target_id``, or accepted when that is None."""
         outbound = target_id is not None
-        protocol = LinkProtocol(self._link_config, dialler=outbound, ephemeral_secret=self._rng(32))
+        protocol = LinkProtocol(
+            self._link_config,
+            dialler=outbound,
+            ephemeral_secret=self._rng(32),
+            serial=next(self._dial_serials) if outbound else 0,
+        )
         link = Link(link_id, protocol, remote, outbound, target_id, heard_at=now)
         self._links[link_id] = link
         self._timers.set((_Task.HANDSHAKE_TIMEOUT, link_id), now + HANDSHAKE_TIMEOUT_S)
@@ -629,4 +634,4 @@ class Engine:
     def _dial_due(self, now: float) -> None:
         if not self._stopping:
             for target in self._targets.due(now):
-                self._dials.append(Dial(target.id, *target.address))
+                self._dials.append(Dial(target.id, *(target.dialled or target.address)))

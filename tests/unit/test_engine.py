@@ -14,10 +14,10 @@ from meshnet.events import DialFailed, LinkEstablished, LinkLost, LinkRefused, P
 from meshnet.gossip.records import MAX_SEQUENCE, PeerRecord, read_record
 from meshnet.ids import Endpoint
 from meshnet.report import ConnectionReport, PeerReport
-from meshnet.wire.link import HELLO_BYTES, FrameKind
+from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkAuthenticated
 from meshnet.wire.messages import MessageType
 from support.cluster import Cluster
-from support.guest import Guest, engine_of
+from support.guest import NOW, Guest, engine_of
 from support.link_pair import End, frame, hello
 from support.records import endpoint_bytes, record_body, signed
 from support.samples import (
@@ -497,3 +497,35 @@ def test_ends_of_links_and_dials_that_are_not_known_are_ignored() -> None:
     who.drain()
     assert not any(isinstance(event, (LinkLost, DialFailed)) for event in who.events)
     assert who.established()
+
+
+def test_the_address_dialled_is_the_one_that_is_remembered_as_dialled() -> None:
+    who = Guest(engine_of())
+    who.dial()
+    addresses = [endpoint_bytes("192.0.2.71"), endpoint_bytes("192.0.2.72")]
+    who.say(
+        MessageType.PEER_RECORD, signed(CAROL, record_body(CAROL, sequence=1, endpoints=addresses))
+    )
+    who.wait(1.0)
+    [dial] = who.dials
+    assert dial.host == "192.0.2.71"
+    who.engine.dial_failed(dial.target_id, "refused", who.now)
+    who.drain()
+    [failed] = [event for event in who.events if isinstance(event, DialFailed)]
+    assert failed.address == "192.0.2.71:6783"
+
+
+def test_each_dial_has_a_greater_serial_than_the_one_before() -> None:
+    engine = engine_of()
+    serials: list[int] = []
+    for link in (1, 2):
+        guest_of_dial = Guest(engine, link=link)
+        engine.connect(f"192.0.2.{link}", 1, NOW)
+        [dial] = engine.dials_to_make()
+        guest_of_dial.answer(dial)
+        serials += [
+            event.serial
+            for event in guest_of_dial.end.events
+            if isinstance(event, LinkAuthenticated)
+        ]
+    assert serials == [1, 2]
