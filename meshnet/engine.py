@@ -23,25 +23,20 @@ from collections.abc import Collection, Iterable, Sequence
 from attrs import define, field
 
 from meshnet.discovery.targets import Targets
-from meshnet.errors import CloseCode, DropReason, MeshError, RemoteProtocolError
+from meshnet.errors import AuthenticationError, CloseCode, DropReason, RemoteProtocolError
 from meshnet.events import (
+    ContentIgnored,
     DialFailed,
     Event,
+    IdentityConflict,
     LinkEstablished,
     LinkLost,
     LinkRefused,
     PeerDiscovered,
-    RecordIgnored,
 )
-from meshnet.gossip.records import (
-    MAX_LINKS,
-    MAX_SEQUENCE,
-    BadRecord,
-    PeerRecord,
-    RecordTable,
-    read_record,
-    write_record,
-)
+from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
+from meshnet.gossip.fragments import ChannelId
+from meshnet.gossip.tree import Tree
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
@@ -52,6 +47,8 @@ from meshnet.ports import Rng
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
+from meshnet.topology import records
+from meshnet.topology.records import Description, PeerRecord, read_record, record_entries
 from meshnet.topology.routes import MAX_HOPS, Route, shortest_routes
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
@@ -67,7 +64,13 @@ from meshnet.wire.link import (
     LinkState,
     RecordReceived,
 )
-from meshnet.wire.messages import TOKEN_BYTES, MessageType, pack_message, parse_message
+from meshnet.wire.messages import (
+    GOSSIP_MESSAGES,
+    TOKEN_BYTES,
+    MessageType,
+    pack_message,
+    parse_message,
+)
 
 # Our choice. A handshake is three packets; who needs longer is not a peer, or cannot be one.
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -75,13 +78,19 @@ HANDSHAKE_TIMEOUT_S = 5.0
 LINK_PING_INTERVAL_S = 10.0
 LINK_TIMEOUT_S = 25.0
 LINK_SUSPECT_S = 1.5
-# A change of links is told, and routes follow what is told, this much later: one record and one
+# A change of links is told, and routes follow what is told, this much later: one signature and one
 # computation for many changes at once. Design section 6 allows 200 ms together.
 PUBLISH_DELAY_S = 0.05
 ROUTES_DELAY_S = 0.02
-# A life has 2^40 numbers (of handshakes, of records) to itself, 2^24 lives fit 64 bits: so the
+# Somebody else who writes with our key would make us answer each other without end: the first two
+# answers are at once, as a disk that was set back needs, then each takes twice as long as the last.
+HASTY_REWRITES = 2
+MAX_REWRITE_DELAY_S = 64.0
+# A life has 2^40 numbers (of handshakes, of fragments) to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = 2**40
+
+TOPOLOGY = ChannelId(records.CHANNEL_NAME, records.CHANNEL_TYPE)
 
 _LASTING = {
     CloseCode.OTHER_NETWORK,
@@ -98,6 +107,7 @@ class _Task(enum.Enum):
     SWEEP = 3
     ROUTES = 4
     PUBLISH = 5
+    REWRITE = 6
 
 
 @define(frozen=True)
@@ -141,7 +151,13 @@ class Engine:
             config.identity, self._network_id, config.psk, config.life, config.capabilities
         )
         first_number = config.generation * STAMPS_PER_GENERATION
-        self._sequence = first_number
+        self.gossip = Gossip(
+            config.identity,
+            self._network_id,
+            incarnation=config.incarnation,
+            first_sequence=first_number,
+            told_by_writer=self._told_by_writer,
+        )
         self._sessions = SessionKeeper(
             config.identity,
             self._network_id,
@@ -153,7 +169,8 @@ class Engine:
             rng=rng,
         )
         self._targets = Targets(self.name, rng)
-        self._records = RecordTable()
+        self._records: dict[PeerName, PeerRecord] = {}
+        self._rewrites = 0
         self._members: dict[bytes, PeerName] = {}
         self._links: dict[LinkId, Link] = {}
         self._by_peer: dict[PeerName, Link] = {}
@@ -174,6 +191,7 @@ class Engine:
             self._targets,
         )
         self._stopping = False
+        self._now = now
         self._publish_record()
         self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
 
@@ -223,6 +241,7 @@ class Engine:
 
     def receive_link_bytes(self, link_id: LinkId, data: bytes, now: float) -> None:
         """Bytes of a link, in any cut. Bytes of a link already ended are ignored."""
+        self._now = now
         link = self._links.get(link_id)
         if link is None:
             return
@@ -237,6 +256,13 @@ class Engine:
             self._on_link_event(link, event, now)
         if failure is not None and link_id in self._links:
             self._end_link(link, str(failure), now, code=failure.code, by_peer=False)
+
+    def link_writable(self, link_id: LinkId, writable: bool, now: float) -> None:
+        """Whether the connection takes more bytes without our keeping them in memory."""
+        self._now = now
+        link = self._links.get(link_id)
+        if link is not None and link.peer is not None and self._by_peer.get(link.peer) is link:
+            self.gossip.set_writable(link.peer, writable)
 
     def link_ended(self, link_id: LinkId, reason: str, now: float) -> None:
         """The connection is gone, whoever ended it; nothing happens if we did."""
@@ -267,12 +293,15 @@ class Engine:
         self.data_path.receive_frames(frames, now)
 
     def handle_timer(self, now: float) -> None:
+        self._now = now
         for task, link_id in self._timers.pop_due(now):
             if task is _Task.SWEEP:
                 self.data_path.switch.sweep(now)
                 self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
             elif task is _Task.PUBLISH:
                 self._publish_record()
+            elif task is _Task.REWRITE:
+                self._publish_record(again=True)
             elif task is _Task.ROUTES:
                 self._compute_routes(now)
             elif (link := self._links.get(link_id)) is not None:
@@ -286,6 +315,8 @@ class Engine:
         """Bytes to write, in order; an output with ``close`` is the last of its link."""
         for datagram, peer in self._sessions.relayed_to_send():
             self._pass_on(self.name, peer, MAX_HOPS, datagram)
+        for peer, kind, body in self.gossip.messages_to_send(self._now):
+            self._send_message(self._by_peer[peer], kind, body)
         outputs, self._ended = self._ended, []
         for link in self._links.values():
             if data := link.protocol.data_to_send():
@@ -314,6 +345,7 @@ class Engine:
             self._timers.next_deadline(),
             self._sessions.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
+            self._now if self.gossip.has_more_to_send else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -337,7 +369,7 @@ class Engine:
 
         Of several with one nickname only those with a session, if there are any.
         """
-        others = [record for record in self._records if record.name != self.name]
+        others = [record for name, record in self._records.items() if name != self.name]
         found = [record.name for record in others if record.nickname == text]
         if not found and len(text) >= 8:
             found = [record.name for record in others if str(record.name).startswith(text)]
@@ -354,7 +386,7 @@ class Engine:
         if isinstance(event, LinkAuthenticated):
             self._link_authenticated(link, event, now)
         elif isinstance(event, RecordReceived):
-            self._receive_record(link, event.plaintext, now)
+            self._receive_message(link, event.plaintext, now)
         elif isinstance(event, LinkClosed):
             self._end_link(link, event.text, now, code=event.code, by_peer=True)
 
@@ -372,8 +404,10 @@ class Engine:
                 self._close_link(link, code, code.text, now)
                 return
             self._by_peer[who.peer] = link
+            self.gossip.neighbour_down(who.peer)
             self._close_link(known, code, code.text, now)
         self._by_peer[who.peer] = link
+        self.gossip.neighbour_up(who.peer)
         self._members[x25519_public_of(who.public_key)] = who.peer
         self._timers.set((_Task.LINK_PING, link.id), now + LINK_PING_INTERVAL_S)
         if known is None:
@@ -389,9 +423,6 @@ class Engine:
         )
         if known is None:
             self._links_changed(now)
-        for record in self._records:
-            if record.name != who.peer:
-                self._send_message(link, MessageType.PEER_RECORD, record.raw)
 
     def _link_timer(self, link: Link, task: _Task, now: float) -> None:
         code = CloseCode.TIMEOUT
@@ -404,6 +435,8 @@ class Engine:
             self._close_link(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
         else:
             self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
+            if link.peer is not None:
+                self.gossip.compare_with(link.peer)
             deadline = min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S)
             self._timers.set((_Task.LINK_PING, link.id), deadline)
 
@@ -433,6 +466,7 @@ class Engine:
         peer = link.peer
         if peer is not None and self._by_peer.get(peer) is link:
             del self._by_peer[peer]
+            self.gossip.neighbour_down(peer)
             self._targets.unlinked(peer, reason, now)
             self._events.append(LinkLost(peer, reason))
             gone = self._stopping or (by_peer and code is CloseCode.SHUTDOWN)
@@ -452,102 +486,105 @@ class Engine:
                 self._targets.failed(link.target_id, reason, now, refused=code in _LASTING)
             self._events.append(LinkRefused(link.remote, link.outbound, reason, code, by_peer))
 
-    # Records.
+    # Messages, and what they change.
 
-    def _receive_record(self, link: Link, plaintext: bytes, now: float) -> None:
+    def _receive_message(self, link: Link, plaintext: bytes, now: float) -> None:
         try:
             message_type, body = parse_message(plaintext)
+            if message_type is MessageType.PING:
+                self._send_message(link, MessageType.PONG, body)
+            elif message_type is MessageType.RELAYED:
+                self._receive_relayed(link, body, now)
+            elif message_type in GOSSIP_MESSAGES and link.peer is not None:
+                self.gossip.receive(link.peer, message_type, body, now)
+                self._follow_gossip(now)
         except MalformedError as error:
             self._close_link(link, CloseCode.PROTOCOL_ERROR, str(error), now)
-            return
-        if message_type is MessageType.PING:
-            self._send_message(link, MessageType.PONG, body)
-        elif message_type is MessageType.PEER_RECORD:
-            self._receive_peer_record(link, body, now)
-        elif message_type is MessageType.RELAYED:
-            self._receive_relayed(link, body, now)
 
-    def _receive_peer_record(self, link: Link, raw: bytes, now: float) -> None:
-        if self._records.holds(raw):
-            return  # Most records come by many links.
+    def _follow_gossip(self, now: float) -> None:
+        """Act on what has changed in the replicated state."""
+        while (event := self.gossip.next_event()) is not None:
+            if isinstance(event, Changed):
+                if event.channel == TOPOLOGY and event.writer != self.name:
+                    self._record_changed(event.writer, now)
+            elif isinstance(event, Ignored):
+                self._ignore(event.carrier, event.reason, event.text)
+            elif isinstance(event, Contradicted):
+                self._events.append(IdentityConflict(event.writer))
+            elif isinstance(event, WrittenElsewhere) and event.channel == TOPOLOGY:
+                self._rewrite_record(now)
+
+    def _record_changed(self, writer: PeerName, now: float) -> None:
+        """What a peer says of itself, or whom it is linked to, is another now."""
+        known = self._records.get(writer)
+        fragment = self.gossip.replica.get(TOPOLOGY, writer)
+        assert fragment is not None, "it has just changed"
+        public_key = fragment.head.public_key
         try:
-            record = read_record(raw, self._network_id)
-            static = x25519_public_of(record.public_key)
-        except BadRecord as error:
-            self._ignore_record(link, error.reason, str(error))
+            static = x25519_public_of(public_key)
+            record = read_record(writer, public_key, dict(fragment.tree))
+        except (MalformedError, AuthenticationError) as error:
+            self._ignore(writer, DropReason.BAD_ENTRY, f"peer record: {error}")
+            self._forget_record(writer, now)
             return
-        except MeshError as error:
-            self._ignore_record(link, DropReason.BAD_PEER_RECORD, str(error))
-            return
-        if record.name == self.name:
-            ours = self._records.get(self.name)
-            if ours is not None and ours.order < record.order and record.sequence < MAX_SEQUENCE:
-                # We wrote that in an earlier life that our disk has forgotten: go on above it.
-                self._sequence = record.sequence
-                self._publish_record()
-            return
-        known = self._records.get(record.name)
+        self._records[writer] = record
+        self._members[static] = writer
         if known is None:
-            self._make_room(now)
-        if not self._records.put(record):
-            if known is not None and record.order < known.order and link.peer is not None:
-                # Whoever still has the older one shall have ours, its writer above all: a peer
-                # whose disk was set back learns so that it must go on above what it once wrote.
-                self._send_message(link, MessageType.PEER_RECORD, known.raw)
-            return
-        self._members[static] = record.name
-        if known is None:
-            self._events.append(PeerDiscovered(record.name, record.nickname))
+            self._events.append(PeerDiscovered(writer, record.nickname))
         if self.config.discovery:
-            self._targets.set_discovered(record.name, record.endpoints, now)
+            self._targets.set_discovered(writer, record.endpoints, now)
             self._dial_due(now)
-        linked = self._by_peer.get(record.name)
+        linked = self._by_peer.get(writer)
         if linked is not None:
-            self._sessions.set_direct(record.name, self._addresses_of(linked))
+            self._sessions.set_direct(writer, self._addresses_of(linked))
         if not record.links and linked is None:
             reason = CloseCode.SHUTDOWN.text
-            self._sessions.peer_unreachable(record.name, gone=True, reason=reason, now=now)
+            self._sessions.peer_unreachable(writer, gone=True, reason=reason, now=now)
         if known is None or (known.links, known.life) != (record.links, record.life):
             self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
-        self._spread(record, except_link=link)
 
-    def _make_room(self, now: float) -> None:
-        """Bound what members can make us hold: those we are linked to are never forgotten."""
-        forgotten = self._records.make_room(keep={self.name, *self._by_peer})
-        if forgotten is not None:
-            self._members.pop(x25519_public_of(forgotten.public_key), None)
-            self._targets.set_discovered(forgotten.name, (), now)
+    def _forget_record(self, writer: PeerName, now: float) -> None:
+        """What it says of itself now does not count, so it says nothing."""
+        if self._records.pop(writer, None) is not None:
+            self._targets.set_discovered(writer, (), now)
+            self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
 
-    def _ignore_record(self, link: Link, reason: DropReason, text: str) -> None:
+    def _ignore(self, source: PeerName, reason: DropReason, text: str) -> None:
         self.counters.drops[reason] += 1
-        if link.peer is not None:
-            self._events.append(RecordIgnored(link.peer, reason, text))
+        self._events.append(ContentIgnored(source, reason, text))
 
-    def _publish_record(self) -> None:
-        self._sequence += 1
+    def _rewrite_record(self, now: float) -> None:
+        """Somebody has a later record of ours than we do: go on above it."""
+        self._rewrites += 1
+        too_many = self._rewrites - HASTY_REWRITES
+        if too_many <= 0:
+            self._publish_record(again=True)
+            return
+        # Our disk was set back once; that it is again and again is not that.
+        self._events.append(IdentityConflict(self.name))
+        delay_s = min(2.0 ** min(too_many, 16), MAX_REWRITE_DELAY_S)
+        self._timers.set((_Task.REWRITE, 0), now + delay_s)
+
+    def _publish_record(self, *, again: bool = False) -> None:
+        """Write our record, if it says anything new, or ``again``."""
         config = self.config
-        record = write_record(
-            config.identity,
-            self._network_id,
-            incarnation=config.incarnation,
-            sequence=self._sequence,
-            nickname=config.nickname,
-            overlay_mtu=config.overlay_mtu,
-            capabilities=config.capabilities,
-            life=config.life,
-            endpoints=self._endpoints,
-            links=sorted(self._by_peer)[:MAX_LINKS] if not self._stopping else (),
+        description = Description(
+            config.nickname,
+            config.overlay_mtu,
+            config.capabilities,
+            config.life,
+            self._endpoints,
         )
-        self._records.put(record)
-        self._spread(record, except_link=None)
+        links = frozenset(() if self._stopping else self._by_peer)
+        record = PeerRecord(self.name, config.identity.public_key, description, links)
+        if record != self._records.get(self.name) or again:
+            self._records[self.name] = record
+            tree = Tree.of(record_entries(description, links).items())
+            self.gossip.publish(TOPOLOGY, self.gossip.sign(TOPOLOGY, tree))
 
-    def _spread(self, record: PeerRecord, *, except_link: Link | None) -> None:
-        """Pass a record on to the neighbours that its writer does not itself tell."""
-        for peer, link in self._by_peer.items():
-            if link is except_link or peer == record.name:
-                continue
-            if record.name == self.name or peer not in record.links:
-                self._send_message(link, MessageType.PEER_RECORD, record.raw)
+    def _told_by_writer(self, writer: PeerName, peer: PeerName) -> bool:
+        record = self._records.get(writer)
+        return record is not None and peer in record.links
 
     # Routes.
 
@@ -559,7 +596,7 @@ class Engine:
     def _compute_routes(self, now: float) -> None:
         """Bring the table, the data path and the sessions in line with who is linked to whom."""
         announced: dict[PeerName, Collection[PeerName]] = {
-            record.name: record.links for record in self._records
+            name: record.links for name, record in self._records.items()
         }
         announced[self.name] = self._by_peer.keys()
         for peer in self._by_peer:

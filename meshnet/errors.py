@@ -117,6 +117,7 @@ class DropReason(enum.Enum):
     # The driver.
     UNDERLAY_SEND_FAILED = "underlay_send_failed"
     TAP_WRITE_FAILED = "tap_write_failed"
-    # Content of links, attributed to its writer, never to the link that carried it.
-    BAD_PEER_RECORD = "bad_peer_record"
-    NAME_KEY_MISMATCH = "name_key_mismatch"
+    # Content of channels, attributed to its writer, never to the link that carried it.
+    BAD_FRAGMENT = "bad_fragment"
+    BAD_ENTRY = "bad_entry"
+    STATE_FULL = "state_full"

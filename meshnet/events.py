@@ -57,12 +57,19 @@ class PeerDiscovered:
 
 
 @define(frozen=True)
-class RecordIgnored:
-    """A link brought a record that does not count; its carrier is not to blame."""
+class ContentIgnored:
+    """Replicated content that does not count: of ``source``, or brought by it."""
 
-    carrier: PeerName
+    source: PeerName
     reason: DropReason
     text: str
+
+
+@define(frozen=True)
+class IdentityConflict:
+    """Two hosts write with the key of ``peer``: was its state directory copied?"""
+
+    peer: PeerName
 
 
 @define(frozen=True)
@@ -97,7 +104,8 @@ Event = (
     | LinkRefused
     | DialFailed
     | PeerDiscovered
-    | RecordIgnored
+    | ContentIgnored
+    | IdentityConflict
     | SessionEstablished
     | SessionLost
     | ProbeAnswered

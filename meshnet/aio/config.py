@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from meshnet.errors import ConfigError
-from meshnet.gossip.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_dialable
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
+from meshnet.topology.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_dialable
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cursor import pack_text
 from meshnet.wire.identity import PSK_BYTES

@@ -11,14 +11,15 @@ from typing import Any
 
 from meshnet.errors import CloseCode
 from meshnet.events import (
+    ContentIgnored,
     DialFailed,
     Event,
+    IdentityConflict,
     LinkEstablished,
     LinkLost,
     LinkRefused,
     PeerDiscovered,
     ProbeAnswered,
-    RecordIgnored,
     SessionEstablished,
     SessionLost,
 )
@@ -56,9 +57,11 @@ class EventLog:
                 _log.log(level, "dial failed", extra={"addr": address, "reason": reason})
             case PeerDiscovered(peer, nickname):
                 _log.info("peer discovered", extra={"peer": peer.short, "nickname": nickname})
-            case RecordIgnored(carrier, drop, text):
-                fields = {"carrier": carrier.short, "reason": drop.value, "text": text}
-                self._warn_seldom("record ignored", fields)
+            case ContentIgnored(source, drop, text):
+                fields = {"peer": source.short, "reason": drop.value, "text": text}
+                self._warn_seldom("content ignored", fields)
+            case IdentityConflict(peer):
+                self._warn_seldom("one identity on two hosts", {"peer": peer.short})
             case SessionEstablished(peer, remote, cipher):
                 addr = str(remote) if isinstance(remote, Endpoint) else "through other peers"
                 fields = {"peer": peer.short, "addr": addr, "cipher": cipher}

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 from meshnet.aio.mesh import Mesh
 from meshnet.errors import TapError
-from meshnet.gossip.records import MAX_ENDPOINTS
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.linux.addresses import add_address, host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
 from meshnet.node.options import NodeConfig
 from meshnet.store.state import FileState
+from meshnet.topology.records import MAX_ENDPOINTS
 from meshnet.wire.identity import Identity
 
 # Our choice: one netlink request each time, well under a millisecond.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from meshnet import report
 from meshnet.discovery.targets import Target, Targets, TargetState
-from meshnet.gossip.records import RecordTable
 from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.links import Link
 from meshnet.peering.sessions import Pair, SessionKeeper
+from meshnet.topology.records import PeerRecord
 from meshnet.topology.routes import Route
 
 
@@ -20,7 +20,7 @@ class Reporter:
         self,
         name: PeerName,
         overlay_mtu: int,
-        records: RecordTable,
+        records: Mapping[PeerName, PeerRecord],
         linked: Mapping[PeerName, Link],
         sessions: SessionKeeper,
         targets: Targets,
@@ -55,7 +55,7 @@ class Reporter:
             self._name,
             *(pair.peer for pair in self._sessions if pair.current is not None),
         }
-        announced = {record.name: record.links for record in self._records}
+        announced = {name: record.links for name, record in self._records.items()}
         return [
             {
                 "name": str(record.name),
@@ -66,7 +66,7 @@ class Reporter:
                     for other in sorted(record.links)
                 ],
             }
-            for record in self._records
+            for record in self._records.values()
         ]
 
     def route_list(self) -> list[report.RouteReport]:

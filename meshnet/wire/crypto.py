@@ -32,6 +32,11 @@ def blake2s(data: bytes) -> bytes:
     return hashlib.blake2s(data).digest()
 
 
+def blake2b(data: bytes, person: bytes) -> bytes:
+    """BLAKE2b-256; ``person`` (at most 16 bytes) keeps one use's digests apart from another's."""
+    return hashlib.blake2b(data, digest_size=HASH_BYTES, person=person).digest()
+
+
 def hmac_blake2s(key: bytes, data: bytes) -> bytes:
     return hmac.new(key, data, hashlib.blake2s).digest()
 

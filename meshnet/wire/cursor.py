@@ -27,6 +27,11 @@ class Cursor:
         self._data = data
         self._at = 0
 
+    @property
+    def left(self) -> int:
+        """How many bytes nobody has read yet."""
+        return len(self._data) - self._at
+
     def read_bytes(self, count: int) -> bytes:
         end = self._at + count
         if end > len(self._data):

@@ -13,10 +13,18 @@ class MessageType(enum.IntEnum):
     PING = 1
     """Answer with PONG and the same 8-byte token; keeps the link alive and measures it."""
     PONG = 2
-    PEER_RECORD = 3
-    """One signed peer record."""
+    DELTA = 3
+    """A fragment's new head and what has changed (section 6.3), as the next three."""
     RELAYED = 4
     """The relay header, and a handshake datagram for another peer (section 3.5)."""
+    DIGEST = 5
+    WANT = 6
+    NODES = 7
+
+
+GOSSIP_MESSAGES = frozenset(
+    (MessageType.DELTA, MessageType.DIGEST, MessageType.WANT, MessageType.NODES)
+)
 
 
 def pack_message(message_type: MessageType, body: bytes) -> bytes:

@@ -1,0 +1,488 @@
+"""How fragments spread: deltas at once, then reconciliation of what was missed (wire.md section 6).
+
+For each neighbour we remember which version of a fragment it was last told, or told us. A change
+marks it as due; what is sent, when the link takes more, is the difference to the newest version: so
+a slow neighbour gets few merged deltas, and no queue grows. Who gets a delta whose base it does not
+have asks for the nodes of the tree that it lacks; who hears a digest other than its own walks the
+neighbour's index of heads for those that are newer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from attrs import define, field
+
+from meshnet.errors import AuthenticationError, DropReason
+from meshnet.gossip.fetch import Fetch, Unusable
+from meshnet.gossip.fragments import (
+    ChannelId,
+    Fragment,
+    Head,
+    fragment_of,
+    sign_fragment,
+    verify_head,
+)
+from meshnet.gossip.messages import (
+    MAX_PATHS,
+    Delta,
+    InnerNode,
+    Nodes,
+    Want,
+    pack_announcement,
+    pack_delta,
+    pack_nodes,
+    pack_want,
+    parse_delta,
+    parse_index_entry,
+    parse_nodes,
+    parse_want,
+)
+from meshnet.gossip.replica import FragmentId, Replica
+from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
+from meshnet.ids import PeerName
+from meshnet.wire.crypto import HASH_BYTES
+from meshnet.wire.cursor import MalformedError
+from meshnet.wire.identity import Identity
+from meshnet.wire.messages import MessageType
+
+# Our choice. So many fragments are fetched from one neighbour at once: what a thousand need is some
+# round trips then, not a thousand.
+MAX_FETCHES = 64
+# What one neighbour is told in one turn, about a millisecond's work; the rest follows in the next.
+TURN_BYTES = 64 * 1024
+# A small fragment is told whole to who has no known version of it.
+WHOLE_FRAGMENT_BYTES = 16 * 1024
+# How long somebody may take to answer before somebody else is asked.
+FETCH_PATIENCE_S = 5.0
+MAX_REFUSED = 4096
+
+
+@define(frozen=True)
+class Changed:
+    """``writer``'s fragment is another one now; `Tree.changes_since` tells the difference."""
+
+    channel: ChannelId
+    writer: PeerName
+    before: Tree
+    now: Tree
+
+
+@define(frozen=True)
+class Ignored:
+    """Content that does not count. ``carrier`` brought it, and is not to blame."""
+
+    carrier: PeerName
+    reason: DropReason
+    text: str
+
+
+@define(frozen=True)
+class Contradicted:
+    """Two contents under one number: the writer's key is in use in two places."""
+
+    channel: ChannelId
+    writer: PeerName
+
+
+@define(frozen=True)
+class WrittenElsewhere:
+    """The mesh has a later fragment of ours than we do: a disk set back, or our key elsewhere."""
+
+    channel: ChannelId
+    fragment: Fragment
+
+
+GossipEvent = Changed | Ignored | Contradicted | WrittenElsewhere
+
+
+@define(eq=False)
+class _Neighbour:
+    peer: PeerName
+    writable: bool = True
+    digest_due: bool = True
+    told: dict[FragmentId, Fragment] = field(factory=dict)
+    due: dict[FragmentId, None] = field(factory=dict)
+    """What it has to be told, in order."""
+    requests: deque[Want] = field(factory=deque)
+    walk: dict[Path, None] = field(factory=dict)
+    """The nodes of its index that we still have to look at."""
+    walk_asked: bool = False
+    to_ask: dict[FragmentId, None] = field(factory=dict)
+    asked: set[FragmentId] = field(factory=set)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(
+            self.digest_due
+            or self.due
+            or self.requests
+            or (self.walk and not self.walk_asked)
+            or (self.to_ask and len(self.asked) < MAX_FETCHES)
+        )
+
+
+@define(eq=False)
+class _Fetching:
+    fetch: Fetch
+    source: PeerName
+    asked_at: float
+
+
+class Gossip:
+    """All replicated state of one peer, and the exchange of it with its neighbours.
+
+    ``told_by_writer(writer, peer)``: whether ``peer`` is a neighbour of ``writer``, which then
+    tells it by itself. Pure: call `receive` and such, then drain `messages_to_send` and
+    `next_event`; while `has_more_to_send`, call `messages_to_send` again soon.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        network_id: bytes,
+        *,
+        incarnation: int,
+        first_sequence: int,
+        told_by_writer: Callable[[PeerName, PeerName], bool],
+    ) -> None:
+        self.replica = Replica()
+        self._identity = identity
+        self._network_id = network_id
+        self._incarnation = incarnation
+        self._first_sequence = first_sequence
+        self._told_by_writer = told_by_writer
+        self._neighbours: dict[PeerName, _Neighbour] = {}
+        self._fetches: dict[FragmentId, _Fetching] = {}
+        self._refused: dict[bytes, None] = {}
+        self._events: deque[GossipEvent] = deque()
+        # The greatest sequence of ours that we know of: the next is above it.
+        self._sequences: dict[ChannelId, int] = {}
+
+    # Our own fragments.
+
+    def sign(self, channel: ChannelId, tree: Tree) -> Fragment:
+        """Our next fragment of ``channel``, not yet held or told: see `publish`."""
+        sequence = max(self._sequences.get(channel, 0), self._first_sequence) + 1
+        self._sequences[channel] = sequence
+        return sign_fragment(
+            self._identity,
+            self._network_id,
+            channel,
+            tree,
+            incarnation=self._incarnation,
+            sequence=sequence,
+        )
+
+    def publish(self, channel: ChannelId, fragment: Fragment) -> None:
+        """Hold a fragment of ours, or one that was kept on disk, and tell all neighbours."""
+        head = fragment.head
+        if head.writer == self._identity.name:
+            self.go_above(channel, head.sequence)
+        self._adopt(channel, fragment, None)
+
+    def go_above(self, channel: ChannelId, sequence: int) -> None:
+        """Our next fragment of ``channel`` shall have a greater sequence than this."""
+        self._sequences[channel] = max(self._sequences.get(channel, 0), sequence)
+
+    # Neighbours.
+
+    def neighbour_up(self, peer: PeerName) -> None:
+        """A link to ``peer`` stands: tell it what is ours, and compare the rest."""
+        neighbour = self._neighbours[peer] = _Neighbour(peer)
+        for channel in self.replica.channels():
+            if self.replica.get(channel, self._identity.name) is not None:
+                neighbour.due[channel, self._identity.name] = None
+
+    def neighbour_down(self, peer: PeerName) -> None:
+        if self._neighbours.pop(peer, None) is None:
+            return
+        lost = [key for key, fetching in self._fetches.items() if fetching.source == peer]
+        for key in lost:
+            del self._fetches[key]
+        if lost:
+            # Others have announced the same and were not asked; look what they have.
+            for neighbour in self._neighbours.values():
+                _start_walk(neighbour)
+
+    def set_writable(self, peer: PeerName, writable: bool) -> None:
+        """Whether the link takes more bytes now. What changes meanwhile is told later, merged."""
+        neighbour = self._neighbours.get(peer)
+        if neighbour is not None:
+            neighbour.writable = writable
+
+    def compare_with(self, peer: PeerName) -> None:
+        """Tell ``peer`` our digest: it will ask for what it lacks."""
+        neighbour = self._neighbours.get(peer)
+        if neighbour is not None:
+            neighbour.digest_due = True
+
+    def receive(self, peer: PeerName, kind: MessageType, body: bytes, now: float) -> None:
+        """A gossip message of a neighbour. Raises MalformedError: the neighbour is to blame."""
+        neighbour = self._neighbours.get(peer)
+        if neighbour is None:
+            return
+        if kind is MessageType.DELTA:
+            self._receive_delta(neighbour, parse_delta(body), now)
+        elif kind is MessageType.DIGEST:
+            if len(body) != HASH_BYTES:
+                raise MalformedError(f"digest of {len(body)} bytes")
+            if body != self.replica.index.digest:
+                _start_walk(neighbour)
+        elif kind is MessageType.WANT:
+            if len(neighbour.requests) > 2 * MAX_FETCHES:
+                raise MalformedError("more requests than answers were waited for")
+            neighbour.requests.append(parse_want(body))
+        elif kind is MessageType.NODES:
+            nodes = parse_nodes(body)
+            if nodes.tree is None:
+                self._walk(neighbour, nodes, now)
+            else:
+                self._receive_nodes(neighbour, nodes.tree, nodes)
+
+    # Outputs.
+
+    def next_event(self) -> GossipEvent | None:
+        return self._events.popleft() if self._events else None
+
+    @property
+    def has_more_to_send(self) -> bool:
+        return any(n.writable and n.has_work for n in self._neighbours.values())
+
+    def messages_to_send(self, now: float) -> list[tuple[PeerName, MessageType, bytes]]:
+        """One turn's messages for each neighbour whose link takes more."""
+        messages: list[tuple[PeerName, MessageType, bytes]] = []
+        for neighbour in self._neighbours.values():
+            sent_bytes = 0
+            while neighbour.writable and sent_bytes < TURN_BYTES and neighbour.has_work:
+                message = self._next_message(neighbour, now)
+                if message is not None:
+                    messages.append((neighbour.peer, *message))
+                    sent_bytes += len(message[1])
+        return messages
+
+    def _next_message(self, neighbour: _Neighbour, now: float) -> tuple[MessageType, bytes] | None:
+        if neighbour.digest_due:
+            neighbour.digest_due = False
+            return MessageType.DIGEST, self.replica.index.digest
+        if neighbour.requests:
+            return self._answer(neighbour.requests.popleft())
+        if neighbour.walk and not neighbour.walk_asked:
+            neighbour.walk_asked = True
+            paths = tuple(neighbour.walk)[:MAX_PATHS]
+            return MessageType.WANT, pack_want(Want(None, EMPTY_DIGEST, paths))
+        if neighbour.to_ask and len(neighbour.asked) < MAX_FETCHES:
+            return self._ask(neighbour, now)
+        return self._tell(neighbour)
+
+    def _ask(self, neighbour: _Neighbour, now: float) -> tuple[MessageType, bytes] | None:
+        key = _pop_first(neighbour.to_ask)
+        fetching = self._fetches.get(key)
+        if fetching is None or fetching.source != neighbour.peer:
+            return None
+        fetching.asked_at = now
+        neighbour.asked.add(key)
+        fetch = fetching.fetch
+        return MessageType.WANT, pack_want(Want(key, fetch.head.root, fetch.paths_to_ask()))
+
+    def _tell(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
+        key = _pop_first(neighbour.due)
+        fragment, told = self.replica.get(*key), neighbour.told.get(key)
+        if fragment is None or fragment is told:
+            return None
+        neighbour.told[key] = fragment
+        channel, head = key[0], fragment.head
+        if told is None and fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
+            return MessageType.DELTA, pack_announcement(channel, head)
+        base = told.tree if told is not None else EMPTY
+        changes = [(name, value) for name, _, value in fragment.tree.changes_since(base)]
+        return MessageType.DELTA, pack_delta(channel, head, base.digest, changes)
+
+    def _answer(self, want: Want) -> tuple[MessageType, bytes] | None:
+        if want.tree is None:
+            tree = self.replica.index
+        else:
+            fragment = self.replica.get(*want.tree)
+            if fragment is not None and fragment.head.root != want.root:
+                return MessageType.DELTA, pack_announcement(want.tree[0], fragment.head)
+            tree = fragment.tree if fragment is not None else EMPTY
+        nodes = [(path, tree.node_at(path)) for path in want.paths]
+        return MessageType.NODES, pack_nodes(want.tree, want.root, nodes)
+
+    # What neighbours say.
+
+    def _receive_delta(self, neighbour: _Neighbour, delta: Delta, now: float) -> None:
+        key = (delta.channel, delta.head.writer)
+        answered = key in neighbour.asked
+        neighbour.asked.discard(key)
+        self._consider(neighbour, delta, now)
+        fetching = self._fetches.get(key)
+        if answered and fetching is not None and fetching.source == neighbour.peer:
+            # It has moved on; so do we, if that is any newer.
+            if fetching.fetch.head.raw == delta.head.raw:
+                neighbour.to_ask[key] = None
+            else:
+                del self._fetches[key]
+
+    def _consider(self, neighbour: _Neighbour, delta: Delta, now: float) -> None:
+        """A head of anybody's: is it news, and can it be had?"""
+        channel, head = delta.channel, delta.head
+        key = (channel, head.writer)
+        mine = self.replica.get(channel, head.writer)
+        if mine is not None and mine.head.raw == head.raw:
+            neighbour.told[key] = mine
+            neighbour.due.pop(key, None)
+            return
+        fetching = self._fetches.get(key)
+        if (
+            fetching is not None
+            and head.order <= fetching.fetch.head.order
+            and now - fetching.asked_at < FETCH_PATIENCE_S
+        ) or head.raw in self._refused:
+            return
+        contradiction = mine is not None and mine.head.contradicts(head)
+        older = mine is not None and head.order < mine.head.order
+        if older:
+            # Whoever still has the older one shall have ours, its writer above all: a peer whose
+            # disk was set back learns so that it must go on above what it once wrote.
+            neighbour.told.pop(key, None)
+            neighbour.due[key] = None
+        if older and not contradiction:
+            return
+        try:
+            verify_head(head, self._network_id, channel)
+        except AuthenticationError as error:
+            self._ignore(neighbour, DropReason.BAD_FRAGMENT, f"head of {head.writer}: {error}")
+            return
+        if contradiction:
+            self._events.append(Contradicted(channel, head.writer))
+        if older:
+            return
+        if not self.replica.has_room_for(channel, head):
+            text = f"no room for what {head.writer} writes in {channel.name}"
+            self._ignore(neighbour, DropReason.STATE_FULL, text)
+            return
+        if delta.base is not None:
+            base = EMPTY if delta.base == EMPTY_DIGEST else mine.tree if mine is not None else None
+            if base is not None and base.digest == delta.base:
+                fragment = fragment_of(head, base.updated(delta.changes))
+                if fragment is not None:
+                    self._adopt(channel, fragment, neighbour)
+                    return
+        self._fetch(neighbour, channel, head, mine.tree if mine is not None else EMPTY, now)
+
+    def _fetch(
+        self, neighbour: _Neighbour, channel: ChannelId, head: Head, have: Tree, now: float
+    ) -> None:
+        key = (channel, head.writer)
+        fetching = self._fetches.get(key)
+        try:
+            if fetching is None:
+                fetching = _Fetching(Fetch(head, have), neighbour.peer, now)
+                self._fetches[key] = fetching
+            else:
+                fetching.source, fetching.asked_at = neighbour.peer, now
+                fetching.fetch.retarget(head)
+            if fetching.fetch.finished:
+                self._fetched(neighbour, channel, fetching.fetch)
+            elif key not in neighbour.asked:
+                neighbour.to_ask[key] = None
+        except Unusable as unusable:
+            self._unusable(neighbour, channel, head, unusable)
+
+    def _receive_nodes(self, neighbour: _Neighbour, key: FragmentId, nodes: Nodes) -> None:
+        neighbour.asked.discard(key)
+        fetching = self._fetches.get(key)
+        if fetching is None or fetching.source != neighbour.peer:
+            return
+        fetch = fetching.fetch
+        if fetch.head.root != nodes.root:
+            neighbour.to_ask[key] = None
+            return
+        if not nodes.nodes:
+            raise MalformedError("an answer without nodes")
+        try:
+            fetch.give(nodes.nodes)
+            if fetch.finished:
+                self._fetched(neighbour, key[0], fetch)
+            else:
+                neighbour.to_ask[key] = None
+        except Unusable as unusable:
+            self._unusable(neighbour, key[0], fetch.head, unusable)
+
+    def _fetched(self, neighbour: _Neighbour, channel: ChannelId, fetch: Fetch) -> None:
+        fragment = fetch.result()
+        self._fetches.pop((channel, fragment.head.writer), None)
+        mine = self.replica.get(channel, fragment.head.writer)
+        if mine is None or mine.head.order < fragment.head.order:
+            self._adopt(channel, fragment, neighbour)
+
+    def _unusable(
+        self, neighbour: _Neighbour, channel: ChannelId, head: Head, why: Unusable
+    ) -> None:
+        self._fetches.pop((channel, head.writer), None)
+        self._refuse(head)
+        self._ignore(neighbour, DropReason.BAD_FRAGMENT, f"written by {head.writer.short}: {why}")
+
+    def _walk(self, neighbour: _Neighbour, nodes: Nodes, now: float) -> None:
+        """Part of the neighbour's index: where it differs from ours, look on; heads, consider."""
+        if not neighbour.walk_asked:
+            return
+        neighbour.walk_asked = False
+        index = self.replica.index
+        for path, told in nodes.nodes:
+            if path not in neighbour.walk:
+                raise MalformedError("a node of the index that was not asked for")
+            del neighbour.walk[path]
+            if isinstance(told, InnerNode):
+                for number, digest in enumerate(told.children):
+                    below = path + f"{number:x}"
+                    mine = index.node_at(below)
+                    if digest is not None and (mine is None or mine.digest != digest):
+                        neighbour.walk[below] = None
+            else:
+                for entry in told.entries:
+                    channel, head = parse_index_entry(entry)
+                    self._consider(neighbour, Delta(channel, head, None), now)
+        if not nodes.nodes and neighbour.walk:
+            raise MalformedError("an answer without nodes")
+
+    # What comes of it.
+
+    def _adopt(self, channel: ChannelId, fragment: Fragment, source: _Neighbour | None) -> None:
+        writer = fragment.head.writer
+        if writer == self._identity.name and source is not None:
+            self.go_above(channel, fragment.head.sequence)
+            self._events.append(WrittenElsewhere(channel, fragment))
+            return
+        key = (channel, writer)
+        before = self.replica.put(channel, fragment)
+        if source is not None:
+            source.told[key] = fragment
+            source.due.pop(key, None)
+        for neighbour in self._neighbours.values():
+            if neighbour is source or neighbour.peer == writer:
+                continue
+            if source is None or not self._told_by_writer(writer, neighbour.peer):
+                neighbour.due[key] = None
+        self._events.append(Changed(channel, writer, before, fragment.tree))
+
+    def _refuse(self, head: Head) -> None:
+        if len(self._refused) >= MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[head.raw] = None
+
+    def _ignore(self, neighbour: _Neighbour, reason: DropReason, text: str) -> None:
+        self._events.append(Ignored(neighbour.peer, reason, text))
+
+
+def _start_walk(neighbour: _Neighbour) -> None:
+    if not neighbour.walk and not neighbour.walk_asked:
+        neighbour.walk[""] = None
+
+
+def _pop_first(ordered: dict[FragmentId, None]) -> FragmentId:
+    key = next(iter(ordered))
+    del ordered[key]
+    return key

@@ -1,0 +1,266 @@
+"""What peers say about fragments: the bodies of gossip messages (wire.md section 6.3).
+
+Everything here raises MalformedError for what no peer would send: the carrier of such bytes is to
+blame, whoever wrote the content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define
+
+from meshnet.gossip.fragments import (
+    HEAD_BYTES,
+    MAX_KEY_BYTES,
+    MAX_VALUE_BYTES,
+    ChannelId,
+    Head,
+    parse_head,
+    read_channel,
+)
+from meshnet.gossip.tree import (
+    FANOUT,
+    Change,
+    Entry,
+    Inner,
+    Node,
+    Path,
+    inner_digest,
+    leaves_of,
+)
+from meshnet.ids import PEER_NAME_BYTES, PeerName
+from meshnet.wire.crypto import HASH_BYTES
+from meshnet.wire.cursor import Cursor, MalformedError
+
+# From wire.md section 6.3.
+MAX_PATH_DIGITS = 2 * HASH_BYTES
+MAX_PATHS = 64
+"""In one WANT."""
+WHOLE_BELOW_BYTES = 2048
+"""A node with this much below it, or a single entry, is told as its entries."""
+
+# Our choice: about a millisecond's work for who reads it.
+MAX_BODY_BYTES = 32 * 1024
+
+_EMPTY, _INNER, _ENTRIES = 0, 1, 2
+_ANNOUNCED, _CHANGED = 0, 1
+
+
+@define(frozen=True)
+class InnerNode:
+    """A node's children by their digests, None where there is none."""
+
+    children: tuple[bytes | None, ...]
+
+    @property
+    def digest(self) -> bytes:
+        bitmap = sum(1 << n for n, child in enumerate(self.children) if child is not None)
+        return inner_digest(bitmap, [child for child in self.children if child is not None])
+
+
+@define(frozen=True)
+class Entries:
+    """All that is below a node; nothing, when there is no such node."""
+
+    entries: tuple[Entry, ...]
+
+
+Told = InnerNode | Entries
+TreeId = tuple[ChannelId, PeerName] | None
+"""Whose entries: a writer's fragment of a channel, or, for None, the index of all heads."""
+
+
+@define(frozen=True)
+class Want:
+    """A request for nodes of the tree whose root has this digest (all zero for the index)."""
+
+    tree: TreeId
+    root: bytes
+    paths: tuple[Path, ...]
+
+
+@define(frozen=True)
+class Nodes:
+    """The answer, as far as it fits; the same root as in the question."""
+
+    tree: TreeId
+    root: bytes
+    nodes: tuple[tuple[Path, Told], ...]
+
+
+@define(frozen=True)
+class Delta:
+    """A head, and what changed to get there from the tree with root ``base``.
+
+    ``base`` is None when it is only announced: whoever wants the content has to ask.
+    """
+
+    channel: ChannelId
+    head: Head
+    base: bytes | None
+    changes: tuple[Change, ...] = ()
+
+
+def pack_want(want: Want) -> bytes:
+    paths = b"".join(_pack_path(path) for path in want.paths)
+    return _pack_tree(want.tree) + want.root + bytes((len(want.paths),)) + paths
+
+
+def parse_want(body: bytes) -> Want:
+    cursor = Cursor(body)
+    tree, root = _read_tree(cursor), cursor.read_bytes(HASH_BYTES)
+    if (count := cursor.read_u8()) > MAX_PATHS:
+        raise MalformedError(f"{count} paths wanted at once")
+    paths = tuple(_read_path(cursor) for _ in range(count))
+    cursor.finish()
+    return Want(tree, root, paths)
+
+
+def pack_nodes(tree: TreeId, root: bytes, nodes: Iterable[tuple[Path, Node | None]]) -> bytes:
+    """As many of ``nodes`` as fit, at least one."""
+    packed: list[bytes] = []
+    size = 0
+    for path, node in nodes:
+        told = _pack_path(path) + _pack_node(node)
+        size += len(told)
+        if packed and size > MAX_BODY_BYTES:
+            break
+        packed.append(told)
+    return _pack_tree(tree) + root + bytes((len(packed),)) + b"".join(packed)
+
+
+def parse_nodes(body: bytes) -> Nodes:
+    cursor = Cursor(body)
+    tree, root = _read_tree(cursor), cursor.read_bytes(HASH_BYTES)
+    nodes = tuple((_read_path(cursor), _read_node(cursor)) for _ in range(cursor.read_u8()))
+    cursor.finish()
+    return Nodes(tree, root, nodes)
+
+
+def pack_announcement(channel: ChannelId, head: Head) -> bytes:
+    return channel.pack() + head.raw + bytes((_ANNOUNCED,))
+
+
+def pack_delta(channel: ChannelId, head: Head, base: bytes, changes: Sequence[Change]) -> bytes:
+    """An announcement instead, when the changes do not fit."""
+    body = channel.pack() + head.raw + bytes((_CHANGED,)) + base + pack_changes(changes)
+    return body if len(body) <= MAX_BODY_BYTES else pack_announcement(channel, head)
+
+
+def parse_delta(body: bytes) -> Delta:
+    cursor = Cursor(body)
+    channel, head = read_channel(cursor), parse_head(cursor.read_bytes(HEAD_BYTES))
+    if (form := cursor.read_u8()) == _ANNOUNCED:
+        cursor.finish()
+        return Delta(channel, head, None)
+    if form != _CHANGED:
+        raise MalformedError(f"delta of form {form}")
+    base, changes = cursor.read_bytes(HASH_BYTES), read_changes(cursor)
+    return Delta(channel, head, base, changes)
+
+
+def pack_changes(changes: Iterable[Change]) -> bytes:
+    return b"".join(
+        len(key).to_bytes(2, "big") + key + b"\0"
+        if value is None
+        else len(key).to_bytes(2, "big") + key + b"\1" + len(value).to_bytes(2, "big") + value
+        for key, value in changes
+    )
+
+
+def read_changes(cursor: Cursor) -> tuple[Change, ...]:
+    """All that is left of ``cursor``. Raises MalformedError."""
+    changes: list[Change] = []
+    while cursor.left:
+        key = _read_key(cursor)
+        if (there := cursor.read_u8()) > 1:
+            raise MalformedError(f"change of form {there}")
+        changes.append((key, _read_value(cursor) if there else None))
+    return tuple(changes)
+
+
+def pack_index_entry(channel: ChannelId, head: Head) -> Entry:
+    """A head as an entry of the index of all heads."""
+    return channel.pack() + head.writer, head.raw
+
+
+def parse_index_entry(entry: Entry) -> tuple[ChannelId, Head]:
+    cursor, head = Cursor(entry[0]), parse_head(entry[1])
+    channel = read_channel(cursor)
+    if cursor.read_rest() != head.writer:
+        raise MalformedError("index entry of another writer")
+    return channel, head
+
+
+def _pack_tree(tree: TreeId) -> bytes:
+    if tree is None:
+        return b"\0"
+    channel, writer = tree
+    return b"\1" + channel.pack() + writer
+
+
+def _read_tree(cursor: Cursor) -> TreeId:
+    if (form := cursor.read_u8()) > 1:
+        raise MalformedError(f"tree of form {form}")
+    if form == 0:
+        return None
+    return read_channel(cursor), PeerName(cursor.read_bytes(PEER_NAME_BYTES))
+
+
+def _pack_path(path: Path) -> bytes:
+    return bytes((len(path),)) + bytes.fromhex(path if len(path) % 2 == 0 else path + "0")
+
+
+def _read_path(cursor: Cursor) -> Path:
+    if (digits := cursor.read_u8()) > MAX_PATH_DIGITS:
+        raise MalformedError(f"path of {digits} digits")
+    path = cursor.read_bytes((digits + 1) // 2).hex()
+    if path[digits:].strip("0"):
+        raise MalformedError("path with leftovers")
+    return path[:digits]
+
+
+def _pack_node(node: Node | None) -> bytes:
+    if node is None:
+        return bytes((_EMPTY,))
+    if isinstance(node, Inner) and node.size_bytes > WHOLE_BELOW_BYTES:
+        bitmap = sum(1 << n for n, child in enumerate(node.children) if child is not None)
+        digests = b"".join(child.digest for child in node.children if child is not None)
+        return bytes((_INNER,)) + bitmap.to_bytes(2, "big") + digests
+    leaves = list(leaves_of(node))
+    entries = b"".join(
+        len(leaf.key).to_bytes(2, "big")
+        + leaf.key
+        + len(leaf.value).to_bytes(2, "big")
+        + leaf.value
+        for leaf in leaves
+    )
+    return bytes((_ENTRIES, len(leaves))) + entries
+
+
+def _read_node(cursor: Cursor) -> Told:
+    form = cursor.read_u8()
+    if form == _EMPTY:
+        return Entries(())
+    if form == _INNER:
+        bitmap = cursor.read_u16()
+        return InnerNode(
+            tuple(cursor.read_bytes(HASH_BYTES) if bitmap >> n & 1 else None for n in range(FANOUT))
+        )
+    if form != _ENTRIES:
+        raise MalformedError(f"node of form {form}")
+    count = cursor.read_u8()
+    return Entries(tuple((_read_key(cursor), _read_value(cursor)) for _ in range(count)))
+
+
+def _read_key(cursor: Cursor) -> bytes:
+    if (size := cursor.read_u16()) > MAX_KEY_BYTES:
+        raise MalformedError(f"key of {size} bytes")
+    return cursor.read_bytes(size)
+
+
+def _read_value(cursor: Cursor) -> bytes:
+    if (size := cursor.read_u16()) > MAX_VALUE_BYTES:
+        raise MalformedError(f"value of {size} bytes")
+    return cursor.read_bytes(size)
