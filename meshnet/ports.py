@@ -7,7 +7,7 @@ keep it copies it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 Rng = Callable[[int], bytes]
@@ -64,6 +64,71 @@ class StatePort(Protocol):
         must rise for ever (stamps, sequences) starts from it."""
         ...
 
+    @property
+    def journal(self) -> JournalPort:
+        """What the peer wrote down in its lives before, and where it goes on writing.
+
+        Asking for it the first time may block. Raises StateError when it cannot be read.
+        """
+        ...
+
     def close(self) -> None:
-        """Give the lock back. Closing twice is allowed."""
+        """Give the lock back, and close the journal. Closing twice is allowed."""
+        ...
+
+
+MAX_JOURNAL_RECORD_BYTES = 2**24
+"""Our choice: four thousand pages; who has more to say at once says it in parts."""
+
+
+class JournalPort(Protocol):
+    """Records that survive a crash; what they mean is the owner's affair.
+
+    One call at a time, from any thread. All but the properties may block on the disk, so a driver
+    calls them in a thread. A record has at most `MAX_JOURNAL_RECORD_BYTES`, else LocalProtocolError
+    is raised, as it is by every call after `close`.
+    """
+
+    @property
+    def sequence(self) -> int:
+        """Number of the last append or compaction: each has the next one, for ever."""
+        ...
+
+    @property
+    def recovered_bytes(self) -> int:
+        """Bytes of an append that a crash cut short, removed when the journal was opened."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on disk, the snapshot included."""
+        ...
+
+    @property
+    def wants_compaction(self) -> bool:
+        """True when the owner should call `compact` before long."""
+        ...
+
+    def records(self) -> list[bytes]:
+        """All records that count, in order: those of the last `compact`, then those appended."""
+        ...
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Add records; they are durable when this returns, and only then may be acknowledged.
+
+        They are found again all together: after a crash in the middle of it all or none. Raises
+        StateError with one line; then none was added, and what is there stays. Where the disk
+        refused the sync itself, nothing more is taken until a `compact` succeeds or the peer is
+        restarted, and a restart may find the records of that append.
+        """
+        ...
+
+    def compact(self, records: Sequence[bytes]) -> None:
+        """Replace all that is there by ``records``, durably: after a crash it is the one or the
+        other. Raises StateError with one line; then it is the one or the other too.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closing twice is allowed."""
         ...

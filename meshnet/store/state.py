@@ -1,7 +1,7 @@
-"""The state directory: identity, lock, and the numbers that must rise for ever.
+"""The state directory: identity, lock, the numbers that must rise for ever, and the journal.
 
-Every write is atomic and durable (new file, fsync, rename, fsync of the directory): after a crash a
-file is the old one or the new one, never half of either.
+Every write is atomic and durable: after a crash a file is the old one or the new one, never half of
+either, and the journal has every record that was acknowledged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import json
 import os
 from pathlib import Path
 
-from meshnet.errors import StateError
+from meshnet.errors import LocalProtocolError, StateError
+from meshnet.store.files import sync_directory, write_durably
+from meshnet.store.journal import FileJournal
 
 _SEED_BYTES = 32
 _MAX_GENERATION = 2**24 - 1
@@ -25,7 +27,10 @@ class FileState:
         """Open, or make, the state. Raises StateError with one line that says what to do."""
         self.directory = directory
         try:
+            missing = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for made in missing:
+                sync_directory(made.parent)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateError(
@@ -40,6 +45,7 @@ class FileState:
                 "stop it, or choose another with --state-dir"
             ) from error
         self._closed = False
+        self._journal: FileJournal | None = None
         try:
             self.identity_seed = self._load_seed()
             self.incarnation, self.generation = self._next_life()
@@ -50,17 +56,28 @@ class FileState:
             self.close()
             raise StateError(f"cannot keep state in {directory}: {error.strerror}") from error
 
+    @property
+    def journal(self) -> FileJournal:
+        """Opened when first asked for: blocks, and raises StateError, then only."""
+        if self._closed:
+            raise LocalProtocolError("the state directory is closed")
+        if self._journal is None:
+            self._journal = FileJournal(self.directory)
+        return self._journal
+
     def close(self) -> None:
-        """Give the lock back. Closing twice is allowed."""
+        """Give the lock back, and close the journal. Closing twice is allowed."""
         if not self._closed:
             self._closed = True
+            if self._journal is not None:
+                self._journal.close()
             os.close(self._lock)
 
     def _load_seed(self) -> bytes:
         path = self.directory / "identity"
         if not path.exists():
             seed = os.urandom(_SEED_BYTES)
-            write_durably(path, seed.hex() + "\n")
+            write_durably(path, f"{seed.hex()}\n".encode())
             return seed
         if path.stat().st_mode & 0o077:
             raise StateError(f"{path} is open to others; run: chmod 600 {path}")
@@ -89,25 +106,5 @@ class FileState:
                 ) from error
         generation += 1
         life = {"incarnation": incarnation, "generation": generation}
-        write_durably(path, json.dumps(life) + "\n")
+        write_durably(path, f"{json.dumps(life)}\n".encode())
         return incarnation, generation
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``, mode 0600, all or nothing. Raises OSError."""
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

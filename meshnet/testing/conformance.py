@@ -6,11 +6,13 @@ Each check raises AssertionError with the promise that was broken.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import select
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
-from meshnet.ports import FramePort, StatePort
+from meshnet.errors import LocalProtocolError
+from meshnet.ports import MAX_JOURNAL_RECORD_BYTES, FramePort, JournalPort, StatePort
 
 _READABLE_WITHIN_S = 5.0
 _BROADCAST = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x01" + b"\x88\xb5"
@@ -65,6 +67,81 @@ def check_state_port(open_state: Callable[[], StatePort]) -> None:
     assert len(set(seeds)) == 1, "the identity survives"
     assert len(set(incarnations)) == 1, "the incarnation is the disk's, not the process's"
     assert list(generations) == sorted(set(generations)), "each life's generation is greater"
+
+
+def check_journal_port(open_journal: Callable[[], JournalPort]) -> None:
+    """A `JournalPort`: ``open_journal`` is called once per life, after the one before was closed.
+
+    The first life finds nothing.
+    """
+    journal = open_journal()
+    assert journal.records() == [], "a new journal is empty"
+    assert journal.recovered_bytes == 0, "nothing was cut short yet"
+    sequences = [journal.sequence]
+    size_bytes = journal.size_bytes
+    expected: list[bytes] = []
+
+    def lives_on() -> None:
+        nonlocal journal
+        assert journal.records() == expected, "records come back whole and in order"
+        before = journal.sequence, journal.size_bytes
+        journal.close()
+        journal.close()
+        journal = open_journal()
+        assert journal.records() == expected, "what was acknowledged survives"
+        assert (journal.sequence, journal.size_bytes) == before, "a restart changes nothing"
+
+    for group in ([b"one"], [b"two", b"", bytes(range(256))], [b"", b""], [b"two"]):
+        journal.append(group)
+        expected += group
+        sequences.append(journal.sequence)
+        assert journal.size_bytes > size_bytes, "what is added takes room"
+        size_bytes = journal.size_bytes
+        lives_on()
+
+    journal.append([])
+    assert journal.sequence == sequences[-1], "nothing added is nothing done"
+    with _refused("a record that is too long is refused"):
+        journal.append([b"fits", bytes(MAX_JOURNAL_RECORD_BYTES + 1)])
+    with _refused("a record that is too long is refused in a snapshot"):
+        journal.compact([bytes(MAX_JOURNAL_RECORD_BYTES + 1)])
+    lives_on()
+
+    for kept in ([b"kept", b"too"], [], [b"again"]):
+        journal.compact(kept)
+        sequences.append(journal.sequence)
+        expected = list(kept)
+        lives_on()
+        journal.append([b"after"])
+        sequences.append(journal.sequence)
+        expected.append(b"after")
+        lives_on()
+    assert sequences == sorted(set(sequences)), "each append and compaction has a greater number"
+
+    wanted = [journal.wants_compaction]
+    while not wanted[-1] and journal.size_bytes < 2**24:
+        journal.append([bytes(2**16)] * 4)
+        wanted.append(journal.wants_compaction)
+    assert len(wanted) > 1, "a small journal need not be compacted"
+    assert wanted[-1], "a journal that grows wants to be compacted some day"
+    journal.compact([])
+    assert not journal.wants_compaction, "a compacted journal is small"
+    expected = []
+    lives_on()
+
+    journal.close()
+    for call in (journal.records, lambda: journal.append([b""]), lambda: journal.compact([])):
+        with _refused("a closed journal refuses"):
+            call()
+
+
+@contextlib.contextmanager
+def _refused(promise: str) -> Iterator[None]:
+    try:
+        yield
+    except LocalProtocolError:
+        return
+    raise AssertionError(promise)
 
 
 def _readable(port: FramePort) -> bool:

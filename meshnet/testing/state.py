@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from meshnet.testing.journal import MemoryJournal
+
 
 class MemoryState:
     """A `StatePort` that lives as long as the object: `next_life` is a restart on it."""
@@ -12,11 +14,13 @@ class MemoryState:
         self.identity_seed = seed if seed is not None else os.urandom(32)
         self.incarnation = incarnation
         self.generation = 1
+        self.journal = MemoryJournal()
 
     def next_life(self) -> MemoryState:
         """The state as the next start of the same peer finds it."""
         self.generation += 1
+        self.journal.next_life()
         return self
 
     def close(self) -> None:
-        """Nothing to give back."""
+        self.journal.close()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from meshnet.errors import StateError
-from meshnet.store.state import FileState, write_durably
+from meshnet.store.files import write_durably
+from meshnet.store.state import FileState
 
 
 @pytest.fixture
@@ -84,14 +85,14 @@ def test_a_crash_in_the_middle_of_a_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    write_durably(path, "old")
+    write_durably(path, b"old")
 
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        write_durably(path, "new")
+        write_durably(path, b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path], "nothing half-written is left"
 
