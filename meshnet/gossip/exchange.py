@@ -292,12 +292,12 @@ class Gossip:
         if fragment is None or fragment is told:
             return None
         neighbour.told[key] = fragment
-        channel, head = key[0], fragment.head
-        if told is None and fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
-            return MessageType.DELTA, pack_announcement(channel, head)
-        base = told.tree if told is not None else EMPTY
-        changes = [(name, value) for name, _, value in fragment.tree.changes_since(base)]
-        return MessageType.DELTA, pack_delta(channel, head, base.digest, changes)
+        channel = key[0]
+        if told is not None:
+            return MessageType.DELTA, pack_delta(channel, fragment, told.tree)
+        if fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
+            return MessageType.DELTA, pack_announcement(channel, fragment.head)
+        return MessageType.DELTA, pack_delta(channel, fragment, EMPTY)
 
     def _answer(self, want: Want) -> tuple[MessageType, bytes] | None:
         if want.tree is None:

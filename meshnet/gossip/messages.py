@@ -6,7 +6,7 @@ blame, whoever wrote the content.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from attrs import define
 
@@ -15,6 +15,7 @@ from meshnet.gossip.fragments import (
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
     ChannelId,
+    Fragment,
     Head,
     parse_head,
     read_channel,
@@ -26,6 +27,7 @@ from meshnet.gossip.tree import (
     Inner,
     Node,
     Path,
+    Tree,
     inner_digest,
     leaves_of,
 )
@@ -142,10 +144,22 @@ def pack_announcement(channel: ChannelId, head: Head) -> bytes:
     return channel.pack() + head.raw + bytes((_ANNOUNCED,))
 
 
-def pack_delta(channel: ChannelId, head: Head, base: bytes, changes: Sequence[Change]) -> bytes:
-    """An announcement instead, when the changes do not fit."""
-    body = channel.pack() + head.raw + bytes((_CHANGED,)) + base + pack_changes(changes)
-    return body if len(body) <= MAX_BODY_BYTES else pack_announcement(channel, head)
+def full_delta(channel: ChannelId, fragment: Fragment, base: Tree) -> bytes:
+    """The head of ``fragment``, and all that has changed since ``base``, however long."""
+    changes = ((key, value) for key, _, value in fragment.tree.changes_since(base))
+    return (
+        channel.pack()
+        + fragment.head.raw
+        + bytes((_CHANGED,))
+        + base.digest
+        + pack_changes(changes)
+    )
+
+
+def pack_delta(channel: ChannelId, fragment: Fragment, base: Tree) -> bytes:
+    """As `full_delta`; an announcement instead, when the changes do not fit."""
+    body = full_delta(channel, fragment, base)
+    return body if len(body) <= MAX_BODY_BYTES else pack_announcement(channel, fragment.head)
 
 
 def parse_delta(body: bytes) -> Delta:
