@@ -17,13 +17,20 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 
 from attrs import define, field
 
+from meshnet.crdt.dots import Origin
 from meshnet.discovery.targets import Targets
-from meshnet.errors import AuthenticationError, CloseCode, DropReason, RemoteProtocolError
+from meshnet.errors import (
+    AuthenticationError,
+    CloseCode,
+    ConfigError,
+    DropReason,
+    RemoteProtocolError,
+)
 from meshnet.events import (
     ContentIgnored,
     DialFailed,
@@ -34,8 +41,9 @@ from meshnet.events import (
     LinkRefused,
     PeerDiscovered,
 )
+from meshnet.gossip.channels import ChannelEvent, Channels, LatticeT, OpenChannel
 from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
-from meshnet.gossip.fragments import ChannelId
+from meshnet.gossip.fragments import ChannelId, Fragment
 from meshnet.gossip.tree import Tree
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
@@ -86,6 +94,11 @@ ROUTES_DELAY_S = 0.02
 # answers are at once, as a disk that was set back needs, then each takes twice as long as the last.
 HASTY_REWRITES = 2
 MAX_REWRITE_DELAY_S = 64.0
+# Updates of a channel made this close together are signed, written and told as one.
+FLUSH_DELAY_S = 0.002
+# What others have changed is written down this often, so that a mesh that loses power as a whole
+# still knows what its lost peers had said.
+KEEP_INTERVAL_S = 30.0
 # A life has 2^40 numbers (of handshakes, of fragments) to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = 2**40
@@ -108,11 +121,16 @@ class _Task(enum.Enum):
     ROUTES = 4
     PUBLISH = 5
     REWRITE = 6
+    FLUSH = 7
+    KEEP = 8
 
 
 @define(frozen=True)
 class EngineConfig:
-    """What one engine is. ``generation`` rises with each start from the same identity."""
+    """What one engine is. ``generation`` rises with each start from the same identity.
+
+    ``durable``: what is written to channels is acknowledged when the driver has put it on disk.
+    """
 
     identity: Identity
     psk: bytes = field(repr=False)
@@ -126,6 +144,7 @@ class EngineConfig:
     ciphers: tuple[CipherId, ...] = DEFAULT_PREFERENCE
     discovery: bool = True
     capabilities: int = 0
+    durable: bool = False
 
 
 @define(frozen=True)
@@ -158,6 +177,8 @@ class Engine:
             first_sequence=first_number,
             told_by_writer=self._told_by_writer,
         )
+        origin = Origin(self.name, config.incarnation)
+        self.channels = Channels(self.gossip, origin, durable=config.durable)
         self._sessions = SessionKeeper(
             config.identity,
             self._network_id,
@@ -170,7 +191,9 @@ class Engine:
         )
         self._targets = Targets(self.name, rng)
         self._records: dict[PeerName, PeerRecord] = {}
-        self._rewrites = 0
+        # How often somebody had later fragments of ours than we, and what waits to be taken up.
+        self._rewrites: Counter[ChannelId] = Counter()
+        self._written_elsewhere: dict[ChannelId, Fragment] = {}
         self._members: dict[bytes, PeerName] = {}
         self._links: dict[LinkId, Link] = {}
         self._by_peer: dict[PeerName, Link] = {}
@@ -194,8 +217,14 @@ class Engine:
         self._now = now
         self._publish_record()
         self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
+        self._timers.set((_Task.KEEP, 0), now + KEEP_INTERVAL_S)
 
     # Inputs: users.
+
+    def load(self, records: Iterable[bytes], now: float) -> None:
+        """Take up what the journal has kept; before anything else. Raises StateError."""
+        self.channels.load(records, self._network_id)
+        self._follow_gossip(now)
 
     def connect(self, host: str, port: int, now: float) -> None:
         """Keep a link to whoever answers at this address."""
@@ -207,12 +236,34 @@ class Engine:
         self._endpoints = tuple(endpoints)
         self._publish_record()
 
+    def open_channel(self, name: str, kind: type[LatticeT], now: float) -> OpenChannel[LatticeT]:
+        """The channel of that name and type. Raises ConfigError for a name that cannot be one."""
+        if name == TOPOLOGY.name:
+            raise ConfigError(f"channel {name!r} is the mesh's own")
+        self._now = now
+        return self.channels.open(name, kind)
+
+    def update(self, channel: OpenChannel[LatticeT], delta: LatticeT, now: float) -> int:
+        """Join ``delta`` into a channel: a ticket, which `UpdatesKept` acknowledges."""
+        ticket = self.channels.update(channel, delta)
+        if not self._timers.is_set((_Task.FLUSH, 0)):
+            self._timers.set((_Task.FLUSH, 0), now + FLUSH_DELAY_S)
+        return ticket
+
     def ping(self, peer: PeerName, now: float) -> int | None:
         """Probe ``peer``'s data session; a `ProbeAnswered` with the returned id follows, or never.
 
         None when there is no session.
         """
         return self._sessions.ping(peer, now)
+
+    def save(self, now: float) -> None:
+        """Have all written down that is not yet; before `stop`."""
+        self._now = now
+        if self.channels.can_flush:
+            self.channels.flush()
+        else:
+            self.channels.keep_others()
 
     def stop(self, now: float) -> None:
         """Say goodbye on every link; drain and send, then the engine is done."""
@@ -256,6 +307,17 @@ class Engine:
             self._on_link_event(link, event, now)
         if failure is not None and link_id in self._links:
             self._end_link(link, str(failure), now, code=failure.code, by_peer=False)
+
+    def records_written(self, now: float) -> None:
+        """What `records_to_write` gave last is durable."""
+        self.channels.written()
+        self._follow_gossip(now)
+        self.channels.flush()
+
+    def records_refused(self, reason: str, now: float) -> None:
+        """What `records_to_write` gave last could not be written, and is not there."""
+        self._now = now
+        self.channels.not_written(reason)
 
     def link_writable(self, link_id: LinkId, writable: bool, now: float) -> None:
         """Whether the connection takes more bytes without our keeping them in memory."""
@@ -301,15 +363,26 @@ class Engine:
             elif task is _Task.PUBLISH:
                 self._publish_record()
             elif task is _Task.REWRITE:
-                self._publish_record(again=True)
+                self._take_back(now)
+            elif task is _Task.FLUSH:
+                self.channels.flush()
+            elif task is _Task.KEEP:
+                self.channels.keep_others()
+                self._timers.set((_Task.KEEP, 0), now + KEEP_INTERVAL_S)
             elif task is _Task.ROUTES:
                 self._compute_routes(now)
             elif (link := self._links.get(link_id)) is not None:
                 self._link_timer(link, task, now)
+        self.channels.work(now)
+        self._follow_gossip(now)
         self._sessions.handle_timer(now)
         self._dial_due(now)
 
     # Outputs.
+
+    def records_to_write(self) -> list[bytes]:
+        """Records to append to the journal; answer with `records_written` or `records_refused`."""
+        return self.channels.records_to_write()
 
     def links_to_send(self) -> list[LinkOutput]:
         """Bytes to write, in order; an output with ``close`` is the last of its link."""
@@ -336,8 +409,14 @@ class Engine:
         """Frames for the local side, in order."""
         return self.data_path.frames_to_deliver()
 
-    def next_event(self) -> Event | None:
-        return self._events.popleft() if self._events else self._sessions.next_event()
+    def next_event(self) -> Event | ChannelEvent | None:
+        if self._events:
+            return self._events.popleft()
+        event = self._sessions.next_event() or self.channels.next_event()
+        if isinstance(event, BadEntry):
+            self.counters.drops[DropReason.BAD_ENTRY] += 1
+            return ContentIgnored(event.writer, DropReason.BAD_ENTRY, event.text)
+        return event
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None: not before another input."""
@@ -346,6 +425,7 @@ class Engine:
             self._sessions.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
             self._now if self.gossip.has_more_to_send else None,
+            self.channels.next_work_at(self._now),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -505,14 +585,16 @@ class Engine:
         """Act on what has changed in the replicated state."""
         while (event := self.gossip.next_event()) is not None:
             if isinstance(event, Changed):
+                self.channels.follow(event)
                 if event.channel == TOPOLOGY and event.writer != self.name:
                     self._record_changed(event.writer, now)
             elif isinstance(event, Ignored):
                 self._ignore(event.carrier, event.reason, event.text)
             elif isinstance(event, Contradicted):
                 self._events.append(IdentityConflict(event.writer))
-            elif isinstance(event, WrittenElsewhere) and event.channel == TOPOLOGY:
-                self._rewrite_record(now)
+            elif isinstance(event, WrittenElsewhere):
+                self._written_elsewhere[event.channel] = event.fragment
+                self._hesitate_to_take_back(event.channel, now)
 
     def _record_changed(self, writer: PeerName, now: float) -> None:
         """What a peer says of itself, or whom it is linked to, is another now."""
@@ -553,17 +635,26 @@ class Engine:
         self.counters.drops[reason] += 1
         self._events.append(ContentIgnored(source, reason, text))
 
-    def _rewrite_record(self, now: float) -> None:
-        """Somebody has a later record of ours than we do: go on above it."""
-        self._rewrites += 1
-        too_many = self._rewrites - HASTY_REWRITES
+    def _hesitate_to_take_back(self, channel: ChannelId, now: float) -> None:
+        """Somebody has a later fragment of ours than we do: go on above it."""
+        self._rewrites[channel] += 1
+        too_many = self._rewrites[channel] - HASTY_REWRITES
         if too_many <= 0:
-            self._publish_record(again=True)
-            return
-        # Our disk was set back once; that it is again and again is not that.
-        self._events.append(IdentityConflict(self.name))
-        delay_s = min(2.0 ** min(too_many, 16), MAX_REWRITE_DELAY_S)
-        self._timers.set((_Task.REWRITE, 0), now + delay_s)
+            self._take_back(now)
+        elif not self._timers.is_set((_Task.REWRITE, 0)):
+            # Our disk was set back once; that it is again and again is not that.
+            self._events.append(IdentityConflict(self.name))
+            delay_s = min(2.0 ** min(too_many, 16), MAX_REWRITE_DELAY_S)
+            self._timers.set((_Task.REWRITE, 0), now + delay_s)
+
+    def _take_back(self, now: float) -> None:
+        elsewhere, self._written_elsewhere = self._written_elsewhere, {}
+        for channel, fragment in elsewhere.items():
+            if channel == TOPOLOGY:
+                self._publish_record(again=True)
+            else:
+                self.channels.take_back(channel, fragment)
+                self._timers.set((_Task.FLUSH, 0), now + FLUSH_DELAY_S)
 
     def _publish_record(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""

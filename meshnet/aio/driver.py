@@ -16,14 +16,16 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
+from meshnet.aio.journal import JournalWriter
 from meshnet.aio.resolver import ResolveError, Resolver
 from meshnet.aio.sockets import UdpSocket
 from meshnet.engine import Dial, Engine
 from meshnet.errors import DropReason, TapError
 from meshnet.events import Event
+from meshnet.gossip.channels import ChannelEvent
 from meshnet.ids import Endpoint
 from meshnet.peering.links import LinkId
-from meshnet.ports import FramePort
+from meshnet.ports import FramePort, JournalPort
 
 # Our choice. A burst is bounded so that control traffic gets its turn: 64 datagrams are about
 # 1 ms of work.
@@ -47,12 +49,14 @@ class Driver:
         listener: socket.socket,
         udp: UdpSocket,
         frame_port: FramePort | None,
-        on_event: Callable[[Event], None],
+        journal: JournalPort | None,
+        on_event: Callable[[Event | ChannelEvent], None],
     ) -> None:
         self._engine = engine
         self._listener = listener
         self._udp = udp
         self._frame_port = frame_port
+        self._journal = JournalWriter(journal, engine, self.drain) if journal is not None else None
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._links: dict[LinkId, _LinkTransport] = {}
@@ -81,6 +85,13 @@ class Driver:
         for dial in self._dials:
             dial.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)
+        if self._journal is not None:
+            # First what we wrote, then what others did: one at a time is being written.
+            for _ in range(2):
+                self._engine.save(monotonic())
+                self.drain()
+                await self._journal.idle()
+            self._journal.close()
         if self._server is not None:
             self._server.close()
         self._engine.stop(monotonic())
@@ -105,6 +116,8 @@ class Driver:
             self._dials.add(task)
             task.add_done_callback(self._dials.discard)
         self._flush_data()
+        if self._journal is not None:
+            self._journal.write(engine.records_to_write())
         while (event := engine.next_event()) is not None:
             self._on_event(event)
         self._schedule(engine.next_deadline())
@@ -191,6 +204,11 @@ class Driver:
     def is_crowded(self) -> bool:
         return len(self._links) >= _MAX_LINKS
 
+    def link_writable(self, link_id: LinkId, writable: bool) -> None:
+        self._engine.link_writable(link_id, writable, monotonic())
+        if writable:
+            self.drain()
+
     def link_data(self, link_id: LinkId, data: bytes) -> None:
         self._engine.receive_link_bytes(link_id, data, monotonic())
         self.drain()
@@ -237,6 +255,14 @@ class _LinkTransport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._link_id is not None:
             self._driver.link_data(self._link_id, data)
+
+    def pause_writing(self) -> None:
+        if self._link_id is not None:
+            self._driver.link_writable(self._link_id, False)
+
+    def resume_writing(self) -> None:
+        if self._link_id is not None:
+            self._driver.link_writable(self._link_id, True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._link_id is not None:

@@ -10,8 +10,9 @@ import asyncio
 import os
 import time
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
+from meshnet.aio.channel import Channel
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
 from meshnet.aio.event_log import EventLog
@@ -19,6 +20,8 @@ from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
 from meshnet.errors import LocalProtocolError
 from meshnet.events import Event, ProbeAnswered
+from meshnet.gossip.channels import ChannelChanged, ChannelEvent, LatticeT, UpdatesKept, UpdatesLost
+from meshnet.gossip.fragments import ChannelId
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.ports import FramePort, StatePort
 from meshnet.report import Report
@@ -52,6 +55,7 @@ class Mesh:
         self._changed = asyncio.Event()
         self._log = EventLog(time.monotonic)
         self._pings: dict[int, asyncio.Future[float]] = {}
+        self._channels: dict[ChannelId, Channel[Any]] = {}
 
     async def __aenter__(self) -> Self:
         config = self.config
@@ -72,11 +76,15 @@ class Mesh:
                 overlay_mtu=config.mtu,
                 ciphers=config.ciphers or rank_by_speed(time.perf_counter),
                 discovery=config.discovery,
+                durable=self._state is not None,
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
+            journal = self._state.journal if self._state is not None else None
+            if journal is not None:
+                self._engine.load(journal.records(), time.monotonic())
             for peer in config.peers:
                 self._engine.connect(*parse_peer(peer), time.monotonic())
-            self._driver = Driver(self._engine, listener, udp, self._port, self._on_event)
+            self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             await self._driver.start()
         except BaseException:
             listener.close()
@@ -93,6 +101,9 @@ class Mesh:
         if self._driver is not None:
             await self._driver.stop()
         self._driver = self._engine = None
+        for channel in self._channels.values():
+            channel.end()
+        self._channels.clear()
         for waiter in self._pings.values():
             waiter.cancel()
 
@@ -110,6 +121,20 @@ class Mesh:
         engine = self._running
         engine.connect(*parse_peer(peer), time.monotonic())
         self._drain()
+
+    def channel(self, name: str, kind: type[LatticeT]) -> Channel[LatticeT]:
+        """Replicated state shared by all peers that open a channel of this name and type.
+
+        ``kind``: a class of `meshnet.crdt`, or a `Lattice` of your own. Needs no TAP and no root.
+        Raises ConfigError for a name that cannot be one.
+        """
+        engine = self._running
+        opened = engine.open_channel(name, kind, time.monotonic())
+        known = self._channels.get(opened.id)
+        if known is None:
+            known = self._channels[opened.id] = Channel(engine, opened, self._drain)
+            self._drain()
+        return known
 
     def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Announce these addresses of ours from now on."""
@@ -220,7 +245,12 @@ class Mesh:
             return tuple(parse_advertise(text, port) for text in self.config.advertise)
         return () if host in ("::", "0.0.0.0") else (Endpoint.of(host, port),)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event | ChannelEvent) -> None:
+        if isinstance(event, ChannelChanged | UpdatesKept | UpdatesLost):
+            channel = self._channels.get(event.channel)
+            if channel is not None:
+                channel.receive(event)
+            return
         self._changed.set()
         if isinstance(event, ProbeAnswered):
             waiter = self._pings.get(event.probe_id)

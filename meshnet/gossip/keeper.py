@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from meshnet.errors import AuthenticationError, StateError
 from meshnet.gossip.fragments import ChannelId, Fragment, fragment_of, verify_head
-from meshnet.gossip.messages import full_delta, parse_delta
+from meshnet.gossip.messages import pack_delta, parse_delta
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY
 from meshnet.wire.cursor import MalformedError
@@ -22,26 +22,36 @@ class Keeper:
 
     def __init__(self) -> None:
         self._kept: dict[FragmentId, Fragment] = {}
+        self._before: dict[FragmentId, Fragment | None] = {}
 
     def record_of(self, channel: ChannelId, fragment: Fragment) -> bytes:
-        """What to write, so that ``fragment`` is what is kept. Take it as written from now on."""
+        """What to write, so that ``fragment`` is kept. The next builds on it; or see `undo`."""
         key = (channel, fragment.head.writer)
         known = self._kept.get(key)
+        self._before.setdefault(key, known)
         self._kept[key] = fragment
-        return full_delta(channel, fragment, known.tree if known is not None else EMPTY)
+        return pack_delta(
+            channel, fragment, known.tree if known is not None else EMPTY, limit_bytes=None
+        )
 
-    def not_written(self, channel: ChannelId, before: Fragment) -> None:
-        """The last record of this fragment did not reach the disk, which has ``before``."""
-        self._kept[channel, before.head.writer] = before
+    def done(self) -> None:
+        """All records so far have reached the disk."""
+        self._before.clear()
 
-    def keeps(self, channel: ChannelId, fragment: Fragment) -> bool:
-        """True when exactly this is on disk."""
-        return self._kept.get((channel, fragment.head.writer)) is fragment
+    def undo(self) -> None:
+        """The records since `done` have not reached the disk, which has what it had."""
+        for key, fragment in self._before.items():
+            if fragment is None:
+                del self._kept[key]
+            else:
+                self._kept[key] = fragment
+        self._before.clear()
 
     def snapshot(self) -> list[bytes]:
         """All that is kept, each fragment as one record."""
         return [
-            full_delta(channel, fragment, EMPTY) for (channel, _), fragment in self._kept.items()
+            pack_delta(channel, fragment, EMPTY, limit_bytes=None)
+            for (channel, _), fragment in self._kept.items()
         ]
 
     def load(

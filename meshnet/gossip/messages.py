@@ -144,22 +144,21 @@ def pack_announcement(channel: ChannelId, head: Head) -> bytes:
     return channel.pack() + head.raw + bytes((_ANNOUNCED,))
 
 
-def full_delta(channel: ChannelId, fragment: Fragment, base: Tree) -> bytes:
-    """The head of ``fragment``, and all that has changed since ``base``, however long."""
-    changes = ((key, value) for key, _, value in fragment.tree.changes_since(base))
-    return (
-        channel.pack()
-        + fragment.head.raw
-        + bytes((_CHANGED,))
-        + base.digest
-        + pack_changes(changes)
-    )
+def pack_delta(
+    channel: ChannelId, fragment: Fragment, base: Tree, *, limit_bytes: int | None = MAX_BODY_BYTES
+) -> bytes:
+    """The head of ``fragment``, and what has changed since ``base``.
 
-
-def pack_delta(channel: ChannelId, fragment: Fragment, base: Tree) -> bytes:
-    """As `full_delta`; an announcement instead, when the changes do not fit."""
-    body = full_delta(channel, fragment, base)
-    return body if len(body) <= MAX_BODY_BYTES else pack_announcement(channel, fragment.head)
+    An announcement instead, when that does not fit.
+    """
+    packed = [channel.pack(), fragment.head.raw, bytes((_CHANGED,)), base.digest]
+    size_bytes = sum(map(len, packed))
+    for key, _, value in fragment.tree.changes_since(base):
+        packed.append(_pack_change(key, value))
+        size_bytes += len(packed[-1])
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            return pack_announcement(channel, fragment.head)
+    return b"".join(packed)
 
 
 def parse_delta(body: bytes) -> Delta:
@@ -170,21 +169,17 @@ def parse_delta(body: bytes) -> Delta:
         return Delta(channel, head, None)
     if form != _CHANGED:
         raise MalformedError(f"delta of form {form}")
-    base, changes = cursor.read_bytes(HASH_BYTES), read_changes(cursor)
+    base, changes = cursor.read_bytes(HASH_BYTES), _read_changes(cursor)
     return Delta(channel, head, base, changes)
 
 
-def pack_changes(changes: Iterable[Change]) -> bytes:
-    return b"".join(
-        len(key).to_bytes(2, "big") + key + b"\0"
-        if value is None
-        else len(key).to_bytes(2, "big") + key + b"\1" + len(value).to_bytes(2, "big") + value
-        for key, value in changes
-    )
+def _pack_change(key: bytes, value: bytes | None) -> bytes:
+    if value is None:
+        return len(key).to_bytes(2, "big") + key + b"\0"
+    return len(key).to_bytes(2, "big") + key + b"\1" + len(value).to_bytes(2, "big") + value
 
 
-def read_changes(cursor: Cursor) -> tuple[Change, ...]:
-    """All that is left of ``cursor``. Raises MalformedError."""
+def _read_changes(cursor: Cursor) -> tuple[Change, ...]:
     changes: list[Change] = []
     while cursor.left:
         key = _read_key(cursor)

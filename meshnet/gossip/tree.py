@@ -24,6 +24,8 @@ Entry = tuple[bytes, bytes]
 """(key, value)."""
 Change = tuple[bytes, bytes | None]
 """(key, new value); None for an entry that is gone."""
+Difference = tuple[bytes, bytes | None, bytes | None]
+"""(key, value before, value now), None for absent."""
 Path = str
 """Where a node stands: the hexadecimal digits that the spots of all entries below it begin with."""
 
@@ -128,14 +130,9 @@ class Tree:
             node = node.children[int(digit, FANOUT)]
         return node
 
-    def changes_since(self, old: Tree) -> list[tuple[bytes, bytes | None, bytes | None]]:
-        """What makes this out of ``old``: (key, value before, value now), None for absent.
-
-        Costs what has changed, not what is there.
-        """
-        found: list[tuple[bytes, bytes | None, bytes | None]] = []
-        _compare(old.root, self.root, found)
-        return found
+    def changes_since(self, old: Tree) -> Iterator[Difference]:
+        """What makes this out of ``old``; it costs what has changed, not what is there."""
+        return _differences(old.root, self.root)
 
 
 EMPTY = Tree()
@@ -186,19 +183,17 @@ def _updated(
     return build(list(leaves.values()), depth)
 
 
-def _compare(
-    old: Node | None, new: Node | None, found: list[tuple[bytes, bytes | None, bytes | None]]
-) -> None:
+def _differences(old: Node | None, new: Node | None) -> Iterator[Difference]:
     if old is new or (old is not None and new is not None and old.digest == new.digest):
         return
     if isinstance(old, Inner) and isinstance(new, Inner):
         for old_child, new_child in zip(old.children, new.children, strict=True):
-            _compare(old_child, new_child, found)
+            yield from _differences(old_child, new_child)
         return
     before = {leaf.key: leaf.value for leaf in leaves_of(old)}
-    after = {leaf.key: leaf.value for leaf in leaves_of(new)}
-    found.extend(
-        (key, before.get(key), after.get(key))
-        for key in before | after
-        if before.get(key) != after.get(key)
-    )
+    for leaf in leaves_of(new):
+        known = before.pop(leaf.key, None)
+        if known != leaf.value:
+            yield leaf.key, known, leaf.value
+    for key, value in before.items():
+        yield key, value, None

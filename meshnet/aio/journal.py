@@ -1,0 +1,65 @@
+"""Writes the engine's records to the journal, beside the loop: a disk may take its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+from meshnet.engine import Engine
+from meshnet.errors import StateError
+from meshnet.ports import JournalPort
+
+_log = logging.getLogger("meshnet")
+
+
+class JournalWriter:
+    """One group of records at a time, in a thread of its own; ``drain`` is called after each."""
+
+    def __init__(self, journal: JournalPort, engine: Engine, drain: Callable[[], None]) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._drain = drain
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="meshnet-journal")
+        self._task: asyncio.Task[None] | None = None
+
+    def write(self, records: list[bytes]) -> None:
+        """Have these written; nothing happens when there are none."""
+        if records:
+            assert self._task is None, "the engine waits for one group before it gives the next"
+            self._task = asyncio.get_running_loop().create_task(self._write(records))
+
+    async def idle(self) -> None:
+        """Wait until all that was given is written, or refused."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    async def _write(self, records: list[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._journal.append, records)
+        except StateError as error:
+            _log.error("journal refused", extra={"reason": str(error)})
+            self._task = None
+            self._engine.records_refused(str(error), monotonic())
+        else:
+            await self._compact(loop)
+            self._task = None
+            self._engine.records_written(monotonic())
+        self._drain()
+
+    async def _compact(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the journal anew when it has grown; nothing else is being written meanwhile."""
+        if not self._journal.wants_compaction:
+            return
+        snapshot = self._engine.channels.snapshot()
+        try:
+            await loop.run_in_executor(self._thread, self._journal.compact, snapshot)
+        except StateError as error:
+            # What was appended is safe; the next group will try again.
+            _log.warning("journal not compacted", extra={"reason": str(error)})

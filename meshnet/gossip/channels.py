@@ -1,0 +1,343 @@
+"""Channels whose type is known here: their values, and what we write to them.
+
+The value of a channel is the join of all its fragments (`meshnet.crdt`). It follows changes by
+joining them, which costs what has changed. A writer whose fragment did not only grow (a cloned
+disk, or malice) makes that wrong: the value is then computed anew beside the old one, so peers that
+hold the same fragments always come to show the same value.
+
+An update counts at once here. It is acknowledged, and told to others, when it is on disk: what was
+acknowledged survives a crash, and what was told is never taken back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from attrs import define
+
+from meshnet.crdt.base import Lattice
+from meshnet.crdt.dots import Origin
+from meshnet.errors import ConfigError, LocalProtocolError
+from meshnet.gossip.exchange import Changed, Gossip
+from meshnet.gossip.fold import Fold, overlook
+from meshnet.gossip.fragments import MAX_FRAGMENT_BYTES, ChannelId, Fragment
+from meshnet.gossip.keeper import Keeper
+from meshnet.gossip.tree import EMPTY, Tree
+from meshnet.ids import PeerName
+from meshnet.wire.cursor import MalformedError
+
+LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
+
+# Our choice: about a millisecond's work.
+SLICE_ENTRIES = 100
+# A value is computed anew at most this often, whatever a hostile writer does.
+REFOLD_INTERVAL_S = 10.0
+
+
+@define(frozen=True)
+class ChannelChanged:
+    """What users see of a channel has changed: values of the type's own change classes."""
+
+    channel: ChannelId
+    changes: tuple[Any, ...]
+
+
+@define(frozen=True)
+class UpdatesKept:
+    """All updates of a channel up to this ticket are on disk, and told to others."""
+
+    channel: ChannelId
+    ticket: int
+
+
+@define(frozen=True)
+class UpdatesLost:
+    """The updates of a channel after the last that was kept were undone: the disk refused them."""
+
+    channel: ChannelId
+    reason: str
+
+
+@define(frozen=True)
+class BadEntry:
+    """An entry of a writer's fragment that means nothing to the channel's type."""
+
+    writer: PeerName
+    text: str
+
+
+ChannelEvent = ChannelChanged | UpdatesKept | UpdatesLost
+
+
+class OpenChannel(Generic[LatticeT]):
+    """One channel: its `value`, and our own part of it. Made by `Channels.open`."""
+
+    def __init__(
+        self,
+        channel: ChannelId,
+        kind: type[LatticeT],
+        writer: PeerName,
+        fragments: Mapping[PeerName, Fragment],
+        on_bad: Any,
+    ) -> None:
+        self.id = channel
+        self.kind = kind
+        self.ticket = self.kept = 0
+        """Number of our last update, and of the last one that was kept."""
+        self._writer = writer
+        self._on_bad = on_bad
+        own = fragments.get(writer)
+        self.trees = {name: fragment.tree for name, fragment in fragments.items()}
+        """Everybody's entries; our own with those that wait to be signed."""
+        self.signed = own.tree if own is not None else EMPTY
+        """Our entries in our last signed fragment."""
+        self.mine = self.state_of(self.tree)
+        """The state that our own entries make."""
+        self.fold = Fold(kind, self.trees, on_bad)
+        self.refold: Fold[LatticeT] | None = None
+        """The value on its way to be computed anew."""
+        self.refolded_at = float("-inf")
+
+    @property
+    def value(self) -> LatticeT:
+        """The join of all fragments; of those joined so far, while it `is_behind`."""
+        return self.fold.value
+
+    @property
+    def is_behind(self) -> bool:
+        return self.fold.is_behind or self.refold is not None or not self.fold.only_grew
+
+    @property
+    def tree(self) -> Tree:
+        """Our own entries."""
+        return self.trees.get(self._writer, EMPTY)
+
+    def state_of(self, tree: Tree) -> LatticeT:
+        """What entries of ours mean."""
+        return self.kind.from_entries(dict(tree), self._writer, overlook)
+
+    def write(self, delta: LatticeT, tree: Tree) -> list[Any]:
+        """An update of ours: its effect on the value, and our entries with it."""
+        self.trees[self._writer] = tree
+        self.ticket += 1
+        for fold in (self.fold, self.refold):
+            if fold is not None:
+                fold.has_joined(self._writer, tree)
+        if self.refold is not None:
+            self.refold.value.apply(delta)
+        return self.fold.value.apply(delta)
+
+    def reset_own(self, tree: Tree, *, signed: bool) -> None:
+        """Our entries are these, however they came about."""
+        self.trees[self._writer] = tree
+        if signed:
+            self.signed = tree
+        self.refolded_at = float("-inf")  # What is gone shall be seen to be gone at once.
+        self.mine = self.state_of(tree)
+        self.changed(self._writer)
+
+    def changed(self, writer: PeerName) -> None:
+        for fold in (self.fold, self.refold):
+            if fold is not None:
+                fold.changed(writer)
+
+    def work(self, now: float, limit: int) -> list[Any]:
+        """Bring the value up to date, as far as that goes in one slice."""
+        changes = self.fold.catch_up(limit)
+        if not self.fold.only_grew and self.refold is None and now >= self.next_refold_at:
+            self.refold = Fold(self.kind, self.trees, self._on_bad)
+            self.refolded_at = now
+        elif self.refold is not None:
+            self.refold.catch_up(limit)
+            if not self.refold.is_behind:
+                before, self.fold, self.refold = self.fold.value, self.refold, None
+                changes += self.fold.value.changes_since(before)
+        return changes
+
+    @property
+    def next_refold_at(self) -> float:
+        return self.refolded_at + REFOLD_INTERVAL_S
+
+
+class Channels:
+    """The channels that are open here, and the disk, if what is written shall be ``durable``.
+
+    Pure, as `Gossip` is: give it updates, its events and what became of writing; then drain
+    `next_event` and `records_to_write`.
+    """
+
+    def __init__(self, gossip: Gossip, origin: Origin, *, durable: bool) -> None:
+        self._gossip = gossip
+        self._origin = origin
+        self._durable = durable
+        self._open: dict[ChannelId, OpenChannel[Any]] = {}
+        self._keeper = Keeper()
+        self._records: list[bytes] = []
+        # Our fragments that are being written, with the tickets they acknowledge.
+        self._in_flight: list[tuple[OpenChannel[Any], Fragment, int]] | None = None
+        # Others' fragments that have changed since they were last written.
+        self._unkept: dict[tuple[ChannelId, PeerName], None] = {}
+        self._events: deque[ChannelEvent | BadEntry] = deque()
+
+    def open(self, name: str, kind: type[LatticeT]) -> OpenChannel[LatticeT]:
+        """The channel of that name and type; the same one each time.
+
+        Raises ConfigError for a name that cannot be one.
+        """
+        channel = ChannelId(name, kind.name)
+        try:
+            channel.pack()
+        except ValueError as error:
+            raise ConfigError(f"channel name {error}") from None
+        if not name:
+            raise ConfigError("a channel's name is empty")
+        opened = self._open.get(channel)
+        if opened is None:
+
+            def bad(writer: PeerName, key: bytes, error: MalformedError) -> None:
+                text = f"entry {key.hex()} of channel {name}: {error}"
+                self._events.append(BadEntry(writer, text))
+
+            fragments = self._gossip.replica.channel(channel)
+            opened = OpenChannel(channel, kind, self._origin.peer, fragments, bad)
+            self._open[channel] = opened
+        if opened.kind is not kind:
+            raise ConfigError(f"channel {name!r} is open with another class called {kind.name}")
+        return opened
+
+    def update(self, opened: OpenChannel[LatticeT], delta: LatticeT) -> int:
+        """Join ``delta``, which a mutator of the value has made, into it: the update's ticket.
+
+        Raises LocalProtocolError when our part of the channel would be too large.
+        """
+        entries = opened.mine.publish(delta, self._origin.peer)
+        tree = opened.tree.updated(entries.items())
+        if tree is opened.tree:
+            return opened.ticket  # Nothing new, but perhaps what it repeats is not kept yet.
+        if tree.size_bytes > MAX_FRAGMENT_BYTES:
+            opened.mine = opened.state_of(opened.tree)
+            raise LocalProtocolError(f"our part of channel {opened.id.name!r} would be too large")
+        self._tell(opened, opened.write(delta, tree))
+        return opened.ticket
+
+    @property
+    def origin(self) -> Origin:
+        """Whose updates ours are."""
+        return self._origin
+
+    # Signing, and the disk.
+
+    @property
+    def can_flush(self) -> bool:
+        return self._in_flight is None and any(c.tree is not c.signed for c in self._open.values())
+
+    def flush(self) -> None:
+        """Sign what was updated: one signature per channel, however many updates."""
+        if not self.can_flush:
+            return
+        self._in_flight = []
+        for opened in self._open.values():
+            if opened.tree is not opened.signed:
+                fragment = self._gossip.sign(opened.id, opened.tree)
+                self._in_flight.append((opened, fragment, opened.ticket))
+                opened.signed = opened.tree
+                if self._durable:
+                    self._records.append(self._keeper.record_of(opened.id, fragment))
+        if not self._durable:
+            self.written()
+
+    def load(self, records: Iterable[bytes], network_id: bytes) -> None:
+        """Take up what was kept; call it first. Raises StateError."""
+        for channel, fragment in self._keeper.load(records, network_id):
+            self._gossip.publish(channel, fragment)
+
+    def records_to_write(self) -> list[bytes]:
+        """Records to append to the journal; answer with `written` or `not_written`."""
+        records, self._records = self._records, []
+        return records
+
+    def written(self) -> None:
+        """The last records are durable: tell everybody, and who waits for it."""
+        batch, self._in_flight = self._in_flight or [], None
+        self._keeper.done()
+        for opened, fragment, ticket in batch:
+            self._gossip.publish(opened.id, fragment)
+            opened.kept = ticket
+            self._events.append(UpdatesKept(opened.id, ticket))
+
+    def not_written(self, reason: str) -> None:
+        """The disk refused: what nobody was told is undone."""
+        batch, self._in_flight = self._in_flight or [], None
+        self._keeper.undo()
+        for opened, _, _ in batch:
+            own = self._gossip.replica.get(opened.id, self._origin.peer)
+            opened.reset_own(own.tree if own is not None else EMPTY, signed=True)
+            self._events.append(UpdatesLost(opened.id, reason))
+
+    def keep_others(self) -> None:
+        """Write down what others have changed since the last time; nobody waits for that."""
+        if not self._durable or self._in_flight is not None:
+            return
+        self._in_flight = []
+        for channel, writer in self._unkept:
+            fragment = self._gossip.replica.get(channel, writer)
+            if fragment is not None:
+                self._records.append(self._keeper.record_of(channel, fragment))
+        self._unkept.clear()
+        if not self._records:
+            self._in_flight = None
+
+    def snapshot(self) -> list[bytes]:
+        """All that is kept, to begin the journal anew with, while nothing is being written."""
+        return self._keeper.snapshot()
+
+    # What others do.
+
+    def follow(self, event: Changed) -> None:
+        """A fragment has changed."""
+        if event.writer == self._origin.peer:
+            return
+        self._unkept[event.channel, event.writer] = None
+        opened = self._open.get(event.channel)
+        if opened is not None:
+            opened.trees[event.writer] = event.now
+            opened.changed(event.writer)
+
+    def take_back(self, channel: ChannelId, fragment: Fragment) -> None:
+        """The mesh has a later fragment of ours: what we wrote and lost, or a twin of ours wrote.
+
+        It is ours again, joined with what we have written since.
+        """
+        opened = self._open.get(channel)
+        if opened is None or opened.tree is EMPTY:
+            self._gossip.publish(channel, fragment)
+            if opened is not None:
+                opened.reset_own(fragment.tree, signed=True)
+            return
+        opened.mine.apply(opened.state_of(fragment.tree))
+        entries = opened.mine.to_entries(self._origin.peer)
+        opened.reset_own(Tree.of(entries.items()), signed=False)
+
+    def next_work_at(self, now: float) -> float | None:
+        """When `work` should be called next; None: not before something changes."""
+        times = [
+            now if opened.fold.is_behind or opened.refold is not None else opened.next_refold_at
+            for opened in self._open.values()
+            if opened.is_behind
+        ]
+        return min(times, default=None)
+
+    def work(self, now: float) -> None:
+        """Bring values up to date, for a millisecond or so."""
+        for opened in self._open.values():
+            if opened.is_behind:
+                self._tell(opened, opened.work(now, SLICE_ENTRIES))
+
+    def next_event(self) -> ChannelEvent | BadEntry | None:
+        return self._events.popleft() if self._events else None
+
+    def _tell(self, opened: OpenChannel[Any], changes: list[Any]) -> None:
+        if changes:
+            self._events.append(ChannelChanged(opened.id, tuple(changes)))
