@@ -42,6 +42,10 @@ class _Put(NamedTuple):
     value: bytes
 
 
+_Before = dict[str, _Put | None]
+"""What users saw under the keys that a delta touches, before it."""
+
+
 class _ObservedRemove(Lattice[ChangeT]):
     """The causal core of both types: keys, live only as long as a dot of theirs lives.
 
@@ -119,27 +123,33 @@ class _ObservedRemove(Lattice[ChangeT]):
         return delta
 
     def apply(self, delta: Self) -> list[ChangeT]:
-        before: dict[str, _Put | None] = {}
+        before: _Before = {}
         for run in delta._removed:
-            if not self._removed.add(run):
-                continue
-            for dot in self._live_in(run):
-                self._note(self._live[dot].key, before)
-                self._drop(dot)
+            self._join_removed(run, before)
         for dot, put in delta._live.items():
-            known = self._live.get(dot)
-            if dot in self._removed or (known is not None and known >= put):
-                continue
-            self._note(put.key, before)
-            if known is not None:
-                self._note(known.key, before)
-                self._drop(dot)
-            self._hold(dot, put)
+            self._join_live(dot, put, before)
         changes = (self._change(key, put, self._winner(key)) for key, put in before.items())
         return [change for change in changes if change is not None]
 
-    def _note(self, key: str, before: dict[str, _Put | None]) -> None:
-        if key not in before:
+    def _join_removed(self, run: Run, before: _Before | None = None) -> None:
+        if not self._removed.add(run):
+            return
+        for dot in self._live_in(run):
+            self._note(self._live[dot].key, before)
+            self._drop(dot)
+
+    def _join_live(self, dot: Dot, put: _Put, before: _Before | None = None) -> None:
+        known = self._live.get(dot)
+        if dot in self._removed or (known is not None and known >= put):
+            return
+        self._note(put.key, before)
+        if known is not None:
+            self._note(known.key, before)
+            self._drop(dot)
+        self._hold(dot, put)
+
+    def _note(self, key: str, before: _Before | None) -> None:
+        if before is not None and key not in before:
             before[key] = self._winner(key)
 
     def _winner(self, key: str) -> _Put | None:
@@ -196,36 +206,26 @@ class _ObservedRemove(Lattice[ChangeT]):
             # The writer's name is not in it: nobody can put under another's dot.
             dot = Dot(writer, cursor.read_u64(), read_counter(cursor))
             cursor.finish()
-            self._join_live(dot, value)
+            if value is None:
+                # Removed in any case, also when the fragment starts over without its past.
+                self._join_removed(_run_of(dot))
+            else:
+                self._join_live(dot, self._parse_put(value))
         elif kind == _REMOVED:
             peer = PeerName(cursor.read_bytes(PEER_NAME_BYTES))
             origin, first = Origin(peer, cursor.read_u64()), read_counter(cursor)
             cursor.finish()
-            self._join_removed(origin, first, value)
+            # One that is gone is part of a longer run now: no dot comes back.
+            if value is not None:
+                self._join_removed(Run(origin, first, _parse_last(value, first)))
         else:
             raise MalformedError(f"entry of unknown kind {kind!r}")
 
-    def _join_live(self, dot: Dot, value: bytes | None) -> None:
-        delta = type(self)()
-        if value is None:
-            # Removed in any case, also when the writer's fragment starts over without its past.
-            delta._removed.add(_run_of(dot))
-        else:
-            cursor = Cursor(value)
-            put = self._read_put(cursor)
-            cursor.finish()
-            delta._hold(dot, put)
-        self.apply(delta)
-
-    def _join_removed(self, origin: Origin, first: int, value: bytes | None) -> None:
-        if value is None:
-            return  # part of a longer run now, or given up as needless: no dot comes back
-        cursor = Cursor(value)
-        last = read_counter(cursor, least=first)
+    def _parse_put(self, raw: bytes) -> _Put:
+        cursor = Cursor(raw)
+        put = self._read_put(cursor)
         cursor.finish()
-        delta = type(self)()
-        delta._removed.add(Run(origin, first, last))
-        self.apply(delta)
+        return put
 
     def settle(
         self, whole: Self, writer: PeerName, about: Self | None = None
@@ -317,3 +317,10 @@ class OrMap(_ObservedRemove[KeyChange]):
 
 def _run_of(dot: Dot) -> Run:
     return Run(dot.origin, dot.counter, dot.counter)
+
+
+def _parse_last(raw: bytes, first: int) -> int:
+    cursor = Cursor(raw)
+    last = read_counter(cursor, least=first)
+    cursor.finish()
+    return last
