@@ -41,7 +41,7 @@ from meshnet.events import (
     LinkRefused,
     PeerDiscovered,
 )
-from meshnet.gossip.channels import ChannelEvent, Channels, LatticeT, OpenChannel
+from meshnet.gossip.channels import BadEntry, ChannelEvent, Channels, LatticeT, OpenChannel
 from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
 from meshnet.gossip.fragments import ChannelId, Fragment
 from meshnet.gossip.tree import Tree
@@ -212,6 +212,7 @@ class Engine:
             self._by_peer,
             self._sessions,
             self._targets,
+            self.gossip.replica,
         )
         self._stopping = False
         self._now = now

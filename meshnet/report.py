@@ -46,6 +46,15 @@ class ConnectionReport(TypedDict):
     mtu: int | None
 
 
+class ChannelReport(TypedDict):
+    """One replicated state. ``digest``: equal on peers that hold the same."""
+
+    name: str
+    type: str
+    entries: int
+    digest: str
+
+
 class RouteReport(TypedDict):
     peer: str
     via: str
@@ -74,6 +83,7 @@ class Report(TypedDict):
     peers: list[PeerReport]
     connections: list[ConnectionReport]
     routes: list[RouteReport]
+    channels: list[ChannelReport]
     data_path: DataPathReport
 
 

@@ -205,6 +205,7 @@ class Mesh:
             "peers": engine.reports.peers(),
             "connections": connections,
             "routes": engine.reports.route_list(),
+            "channels": engine.reports.channels(),
             "data_path": {
                 "offloads": {},
                 "counters": {

@@ -10,7 +10,7 @@ docs/crdt.md has the entries of each type.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Generic, Self, TypeVar
 
 from attrs import frozen
@@ -83,6 +83,10 @@ class Lattice(ABC, Generic[ChangeT]):
         Empty when nothing they can see did. ``delta`` is not changed and nothing of it is shared
         that could change later.
         """
+
+    @abstractmethod
+    def changes_since(self, before: Self) -> list[ChangeT]:
+        """What users saw change, had ``before`` become this state."""
 
     @abstractmethod
     def copy(self) -> Self:
@@ -159,6 +163,14 @@ class Lattice(ABC, Generic[ChangeT]):
         keeps fragments small. A type that has nothing to give up leaves this as it is.
         """
         return {}
+
+
+def key_changes(
+    before: Callable[[str], bytes | None], now: Callable[[str], bytes | None], keys: Iterable[str]
+) -> list[KeyChange]:
+    """What differs between two maps, of which these are the look-ups."""
+    changes = (KeyChange(key, before(key), now(key)) for key in keys)
+    return [change for change in changes if change.before != change.after]
 
 
 def read_counter(cursor: Cursor, least: int = 1) -> int:

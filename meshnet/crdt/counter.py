@@ -72,6 +72,9 @@ class Counter(Lattice[ValueChange[int]]):
             self._join(origin, totals)
         return [ValueChange(before, self._value)] if before != self._value else []
 
+    def changes_since(self, before: Self) -> list[ValueChange[int]]:
+        return [] if self._value == before._value else [ValueChange(before._value, self._value)]
+
     def copy(self) -> Self:
         twin = type(self)()
         twin._totals, twin._value = self._totals.copy(), self._value

@@ -18,6 +18,7 @@ from meshnet.crdt.base import (
     Lattice,
     ValueChange,
     check_value,
+    key_changes,
     pack_u64,
     read_counter,
     read_value,
@@ -74,6 +75,9 @@ class LwwRegister(Lattice[ValueChange[bytes | None]]):
             return []
         before, self._write = self.value, delta._write
         return [ValueChange(before, self.value)] if before != self.value else []
+
+    def changes_since(self, before: Self) -> list[ValueChange[bytes | None]]:
+        return [] if self.value == before.value else [ValueChange(before.value, self.value)]
 
     def copy(self) -> Self:
         twin = type(self)()
@@ -174,6 +178,9 @@ class LwwMap(Lattice[KeyChange]):
             if before != write.value:
                 changes.append(KeyChange(key, before, write.value))
         return changes
+
+    def changes_since(self, before: Self) -> list[KeyChange]:
+        return key_changes(before.get, self.get, before._writes.keys() | self._writes.keys())
 
     def copy(self) -> Self:
         twin = type(self)()

@@ -92,6 +92,13 @@ class _ObservedRemove(Lattice[ChangeT]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(live={self._live}, removed={self._removed})"
 
+    def changes_since(self, before: Self) -> list[ChangeT]:
+        changes = (
+            self._change(key, before._winner(key), self._winner(key))
+            for key in before._by_key.keys() | self._by_key.keys()
+        )
+        return [change for change in changes if change is not None]
+
     def copy(self) -> Self:
         twin = type(self)()
         twin._live = self._live.copy()

@@ -32,6 +32,8 @@ LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
 
 # Our choice: about a millisecond's work.
 SLICE_ENTRIES = 100
+# So much of a channel is there as soon as it is opened; the rest of a large one follows.
+OPEN_ENTRIES = 1000
 # A value is computed anew at most this often, whatever a hostile writer does.
 REFOLD_INTERVAL_S = 10.0
 
@@ -203,6 +205,7 @@ class Channels:
             fragments = self._gossip.replica.channel(channel)
             opened = OpenChannel(channel, kind, self._origin.peer, fragments, bad)
             self._open[channel] = opened
+            opened.fold.catch_up(OPEN_ENTRIES)
         if opened.kind is not kind:
             raise ConfigError(f"channel {name!r} is open with another class called {kind.name}")
         return opened

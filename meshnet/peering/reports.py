@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from meshnet import report
 from meshnet.discovery.targets import Target, Targets, TargetState
+from meshnet.gossip.replica import Replica
 from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.links import Link
 from meshnet.peering.sessions import Pair, SessionKeeper
@@ -24,6 +25,7 @@ class Reporter:
         linked: Mapping[PeerName, Link],
         sessions: SessionKeeper,
         targets: Targets,
+        replica: Replica,
     ) -> None:
         self._name = name
         self._overlay_mtu = overlay_mtu
@@ -31,6 +33,7 @@ class Reporter:
         self._linked = linked
         self._sessions = sessions
         self._targets = targets
+        self._replica = replica
         self.routes: Mapping[PeerName, Route] = {}
 
     def connections(self) -> list[report.ConnectionReport]:
@@ -74,6 +77,19 @@ class Reporter:
         return [
             {"peer": str(peer), "via": str(route.via), "hops": route.hops}
             for peer, route in sorted(self.routes.items())
+        ]
+
+    def channels(self) -> list[report.ChannelReport]:
+        """All replicated state, whether its type is known here or only passed on."""
+        replica = self._replica
+        return [
+            {
+                "name": channel.name,
+                "type": channel.type,
+                "entries": sum(len(part.tree) for part in replica.channel(channel).values()),
+                "digest": replica.digest(channel).hex(),
+            }
+            for channel in replica.channels()
         ]
 
     def _linked_report(self, link: Link) -> report.ConnectionReport:
