@@ -41,11 +41,11 @@ from meshnet.events import (
     LinkRefused,
     PeerDiscovered,
 )
-from meshnet.gossip.channels import BadEntry, ChannelEvent, Channels, LatticeT, OpenChannel
+from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
 from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
-from meshnet.gossip.fragments import ChannelId, Fragment
+from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import Tree
-from meshnet.ids import Endpoint, PeerName, network_id
+from meshnet.ids import ChannelId, Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
 from meshnet.peering.relay_rate import RelayBuckets
@@ -410,7 +410,7 @@ class Engine:
         """Frames for the local side, in order."""
         return self.data_path.frames_to_deliver()
 
-    def next_event(self) -> Event | ChannelEvent | None:
+    def next_event(self) -> Event | None:
         if self._events:
             return self._events.popleft()
         event = self._sessions.next_event() or self.channels.next_event()

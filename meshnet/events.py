@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define
 
 from meshnet.errors import CloseCode, DropReason
-from meshnet.ids import Endpoint, PeerName, Remote
+from meshnet.ids import ChannelId, Endpoint, PeerName, Remote
 
 
 @define(frozen=True)
@@ -98,6 +100,30 @@ class ProbeAnswered:
     rtt_s: float
 
 
+@define(frozen=True)
+class ChannelChanged:
+    """What users see of a channel has changed: values of the type's own change classes."""
+
+    channel: ChannelId
+    changes: tuple[Any, ...]
+
+
+@define(frozen=True)
+class UpdatesKept:
+    """All updates of a channel up to this ticket are on disk, and told to others."""
+
+    channel: ChannelId
+    ticket: int
+
+
+@define(frozen=True)
+class UpdatesLost:
+    """The updates of a channel after the last that was kept were undone: the disk refused them."""
+
+    channel: ChannelId
+    reason: str
+
+
 Event = (
     LinkEstablished
     | LinkLost
@@ -109,4 +135,7 @@ Event = (
     | SessionEstablished
     | SessionLost
     | ProbeAnswered
+    | ChannelChanged
+    | UpdatesKept
+    | UpdatesLost
 )

@@ -51,6 +51,13 @@ class PeerName(bytes):
         return f"PeerName({self.hex()})"
 
 
+class ChannelId(NamedTuple):
+    """A channel's name, and the name of its type: another type is another channel."""
+
+    name: str
+    type: str
+
+
 class Endpoint(NamedTuple):
     """An underlay address: canonical IP text and a port, for TCP and UDP alike.
 

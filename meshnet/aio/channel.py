@@ -16,14 +16,8 @@ from typing import Any, Concatenate, Generic, ParamSpec
 from meshnet.crdt.dots import Origin
 from meshnet.engine import Engine
 from meshnet.errors import LocalProtocolError, StateError
-from meshnet.gossip.channels import (
-    ChannelChanged,
-    ChannelEvent,
-    LatticeT,
-    OpenChannel,
-    UpdatesKept,
-    UpdatesLost,
-)
+from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
+from meshnet.gossip.channels import LatticeT, OpenChannel
 
 P = ParamSpec("P")
 
@@ -96,7 +90,7 @@ class Channel(Generic[LatticeT]):
         finally:
             self._streams.discard(stream)
 
-    def receive(self, event: ChannelEvent) -> None:
+    def receive(self, event: ChannelChanged | UpdatesKept | UpdatesLost) -> None:
         """For `Mesh`: what the engine says of this channel."""
         if isinstance(event, ChannelChanged):
             for stream in self._streams:

@@ -22,7 +22,6 @@ from meshnet.aio.sockets import UdpSocket
 from meshnet.engine import Dial, Engine
 from meshnet.errors import DropReason, TapError
 from meshnet.events import Event
-from meshnet.gossip.channels import ChannelEvent
 from meshnet.ids import Endpoint
 from meshnet.peering.links import LinkId
 from meshnet.ports import FramePort, JournalPort
@@ -50,7 +49,7 @@ class Driver:
         udp: UdpSocket,
         frame_port: FramePort | None,
         journal: JournalPort | None,
-        on_event: Callable[[Event | ChannelEvent], None],
+        on_event: Callable[[Event], None],
     ) -> None:
         self._engine = engine
         self._listener = listener

@@ -11,6 +11,7 @@ from typing import Any
 
 from meshnet.errors import CloseCode
 from meshnet.events import (
+    ChannelChanged,
     ContentIgnored,
     DialFailed,
     Event,
@@ -22,6 +23,8 @@ from meshnet.events import (
     ProbeAnswered,
     SessionEstablished,
     SessionLost,
+    UpdatesKept,
+    UpdatesLost,
 )
 from meshnet.ids import Endpoint
 
@@ -68,8 +71,8 @@ class EventLog:
                 _log.info("session established", extra=fields)
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
-            case ProbeAnswered():
-                pass
+            case ProbeAnswered() | ChannelChanged() | UpdatesKept() | UpdatesLost():
+                pass  # For who asked.
 
     def _link_refused(self, event: LinkRefused) -> None:
         if event.code is CloseCode.SELF:

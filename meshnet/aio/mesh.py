@@ -19,10 +19,9 @@ from meshnet.aio.event_log import EventLog
 from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
 from meshnet.errors import LocalProtocolError
-from meshnet.events import Event, ProbeAnswered
-from meshnet.gossip.channels import ChannelChanged, ChannelEvent, LatticeT, UpdatesKept, UpdatesLost
-from meshnet.gossip.fragments import ChannelId
-from meshnet.ids import Endpoint, PeerName, join_host_port
+from meshnet.events import ChannelChanged, Event, ProbeAnswered, UpdatesKept, UpdatesLost
+from meshnet.gossip.channels import LatticeT
+from meshnet.ids import ChannelId, Endpoint, PeerName, join_host_port
 from meshnet.ports import FramePort, StatePort
 from meshnet.report import Report
 from meshnet.version import __version__
@@ -246,7 +245,7 @@ class Mesh:
             return tuple(parse_advertise(text, port) for text in self.config.advertise)
         return () if host in ("::", "0.0.0.0") else (Endpoint.of(host, port),)
 
-    def _on_event(self, event: Event | ChannelEvent) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, ChannelChanged | UpdatesKept | UpdatesLost):
             channel = self._channels.get(event.channel)
             if channel is not None:

@@ -66,7 +66,8 @@ class ElementChange:
 class Lattice(ABC, Generic[ChangeT]):
     """A replicated type. Called without arguments the class gives bottom, the state of no news.
 
-    Mutators change nothing: they return a delta, a small state of the same type. Who writes
+    Mutators change nothing: they take an `Origin`, who writes, and what to write, and return
+    a delta, a small state of the same type. Who writes
     applies it to the channel's value and hands it to `publish` of the own fragment.
     `meshnet.testing.check_lattice_laws` and `check_fragment_laws` tell what subclasses promise.
     """

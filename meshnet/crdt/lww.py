@@ -23,6 +23,7 @@ from meshnet.crdt.base import (
     read_counter,
     read_value,
 )
+from meshnet.crdt.dots import Origin
 from meshnet.ids import PeerName
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
 
@@ -63,11 +64,11 @@ class LwwRegister(Lattice[ValueChange[bytes | None]]):
     def value(self) -> bytes | None:
         return self._write.value if self._write is not None else None
 
-    def put(self, writer: PeerName, value: bytes | None) -> Self:
+    def put(self, origin: Origin, value: bytes | None) -> Self:
         """Raises ValueError for too long a value, CounterExhausted when no counter is left."""
         delta = type(self)()
         lamport = self._write.lamport if self._write is not None else 0
-        delta._write = _write_after(lamport, writer, value)
+        delta._write = _write_after(lamport, origin.peer, value)
         return delta
 
     def apply(self, delta: Self) -> list[ValueChange[bytes | None]]:
@@ -141,17 +142,17 @@ class LwwMap(Lattice[KeyChange]):
             if write.value is not None:
                 yield key, write.value
 
-    def put(self, writer: PeerName, key: str, value: bytes) -> Self:
+    def put(self, origin: Origin, key: str, value: bytes) -> Self:
         """Raises ValueError for a key or value that nobody would accept.
 
         CounterExhausted when no counter is left for this key.
         """
         pack_text(key, MAX_KEY_BYTES)
-        return self._written(writer, key, value)
+        return self._written(origin.peer, key, value)
 
-    def remove(self, writer: PeerName, key: str) -> Self:
+    def remove(self, origin: Origin, key: str) -> Self:
         """Bottom when ``key`` is not there. Raises CounterExhausted as `put` does."""
-        return self._written(writer, key, None) if key in self else type(self)()
+        return self._written(origin.peer, key, None) if key in self else type(self)()
 
     def _written(self, writer: PeerName, key: str, value: bytes | None) -> Self:
         # The map's clock, not the key's alone: where a removal was forgotten together with its

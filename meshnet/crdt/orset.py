@@ -107,8 +107,11 @@ class _ObservedRemove(Lattice[ChangeT]):
         twin._counters = {origin: numbers.copy() for origin, numbers in self._counters.items()}
         return twin
 
-    def remove(self, key: str) -> Self:
-        """The delta that removes all of ``key`` that this state knows; bottom when it is absent."""
+    def remove(self, _origin: Origin, key: str) -> Self:
+        """The delta that removes all of ``key`` that this state knows; bottom when it is absent.
+
+        Called as all mutators are, though who removes takes no dot.
+        """
         delta = type(self)()
         self._remove_seen(key, delta)
         return delta

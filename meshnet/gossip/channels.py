@@ -20,12 +20,13 @@ from attrs import define
 from meshnet.crdt.base import Lattice
 from meshnet.crdt.dots import Origin
 from meshnet.errors import ConfigError, LocalProtocolError
+from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
 from meshnet.gossip.exchange import Changed, Gossip
 from meshnet.gossip.fold import Fold, overlook
-from meshnet.gossip.fragments import MAX_FRAGMENT_BYTES, ChannelId, Fragment
+from meshnet.gossip.fragments import MAX_FRAGMENT_BYTES, Fragment, pack_channel
 from meshnet.gossip.keeper import Keeper
 from meshnet.gossip.tree import EMPTY, Tree
-from meshnet.ids import PeerName
+from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.cursor import MalformedError
 
 LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
@@ -39,30 +40,6 @@ REFOLD_INTERVAL_S = 10.0
 
 
 @define(frozen=True)
-class ChannelChanged:
-    """What users see of a channel has changed: values of the type's own change classes."""
-
-    channel: ChannelId
-    changes: tuple[Any, ...]
-
-
-@define(frozen=True)
-class UpdatesKept:
-    """All updates of a channel up to this ticket are on disk, and told to others."""
-
-    channel: ChannelId
-    ticket: int
-
-
-@define(frozen=True)
-class UpdatesLost:
-    """The updates of a channel after the last that was kept were undone: the disk refused them."""
-
-    channel: ChannelId
-    reason: str
-
-
-@define(frozen=True)
 class BadEntry:
     """An entry of a writer's fragment that means nothing to the channel's type."""
 
@@ -70,7 +47,7 @@ class BadEntry:
     text: str
 
 
-ChannelEvent = ChannelChanged | UpdatesKept | UpdatesLost
+ChannelEvent = ChannelChanged | UpdatesKept | UpdatesLost | BadEntry
 
 
 class OpenChannel(Generic[LatticeT]):
@@ -181,7 +158,7 @@ class Channels:
         self._in_flight: list[tuple[OpenChannel[Any], Fragment, int]] | None = None
         # Others' fragments that have changed since they were last written.
         self._unkept: dict[tuple[ChannelId, PeerName], None] = {}
-        self._events: deque[ChannelEvent | BadEntry] = deque()
+        self._events: deque[ChannelEvent] = deque()
 
     def open(self, name: str, kind: type[LatticeT]) -> OpenChannel[LatticeT]:
         """The channel of that name and type; the same one each time.
@@ -190,7 +167,7 @@ class Channels:
         """
         channel = ChannelId(name, kind.name)
         try:
-            channel.pack()
+            pack_channel(channel)
         except ValueError as error:
             raise ConfigError(f"channel name {error}") from None
         if not name:
@@ -338,7 +315,7 @@ class Channels:
             if opened.is_behind:
                 self._tell(opened, opened.work(now, SLICE_ENTRIES))
 
-    def next_event(self) -> ChannelEvent | BadEntry | None:
+    def next_event(self) -> ChannelEvent | None:
         return self._events.popleft() if self._events else None
 
     def _tell(self, opened: OpenChannel[Any], changes: list[Any]) -> None:

@@ -17,7 +17,6 @@ from attrs import define, field
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.gossip.fetch import Fetch, Unusable
 from meshnet.gossip.fragments import (
-    ChannelId,
     Fragment,
     Head,
     fragment_of,
@@ -41,7 +40,7 @@ from meshnet.gossip.messages import (
 )
 from meshnet.gossip.replica import FragmentId, Replica
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
-from meshnet.ids import PeerName
+from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.identity import Identity

@@ -8,12 +8,10 @@ that brought it, the time, or what else is known, so all peers agree.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from attrs import define
 
 from meshnet.gossip.tree import Tree
-from meshnet.ids import PeerName
+from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.crypto import HASH_BYTES, SIGNATURE_BYTES
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
 from meshnet.wire.identity import Identity, verify
@@ -32,17 +30,10 @@ HEAD_BYTES = 32 + 8 + 8 + 4 + HASH_BYTES + SIGNATURE_BYTES
 _CONTEXT = b"fragment"
 
 
-class ChannelId(NamedTuple):
-    """A channel's name, and the name of its type: another type is another channel."""
-
-    name: str
-    type: str
-
-    def pack(self) -> bytes:
-        """Raises ValueError for what `read_channel` would not read back."""
-        return pack_text(self.name, MAX_CHANNEL_NAME_BYTES) + pack_text(
-            self.type, MAX_TYPE_NAME_BYTES
-        )
+def pack_channel(channel: ChannelId) -> bytes:
+    """Raises ValueError for what `read_channel` would not read back."""
+    name = pack_text(channel.name, MAX_CHANNEL_NAME_BYTES)
+    return name + pack_text(channel.type, MAX_TYPE_NAME_BYTES)
 
 
 def read_channel(cursor: Cursor) -> ChannelId:
@@ -103,7 +94,7 @@ def sign_fragment(
         + tree.size_bytes.to_bytes(4, "big")
         + tree.digest
     )
-    raw = body + identity.sign(_CONTEXT, network_id + channel.pack() + body)
+    raw = body + identity.sign(_CONTEXT, network_id + pack_channel(channel) + body)
     return Fragment(parse_head(raw), tree)
 
 
@@ -126,7 +117,7 @@ def parse_head(raw: bytes) -> Head:
 def verify_head(head: Head, network_id: bytes, channel: ChannelId) -> None:
     """Raises AuthenticationError unless its writer signed it for this network and channel."""
     body, signature = head.raw[:-SIGNATURE_BYTES], head.raw[-SIGNATURE_BYTES:]
-    verify(head.public_key, _CONTEXT, network_id + channel.pack() + body, signature)
+    verify(head.public_key, _CONTEXT, network_id + pack_channel(channel) + body, signature)
 
 
 def fragment_of(head: Head, tree: Tree) -> Fragment | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from meshnet.errors import AuthenticationError, StateError
-from meshnet.gossip.fragments import ChannelId, Fragment, fragment_of, verify_head
+from meshnet.gossip.fragments import Fragment, fragment_of, verify_head
 from meshnet.gossip.messages import pack_delta, parse_delta
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY

@@ -14,9 +14,9 @@ from meshnet.gossip.fragments import (
     HEAD_BYTES,
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
-    ChannelId,
     Fragment,
     Head,
+    pack_channel,
     parse_head,
     read_channel,
 )
@@ -31,7 +31,7 @@ from meshnet.gossip.tree import (
     inner_digest,
     leaves_of,
 )
-from meshnet.ids import PEER_NAME_BYTES, PeerName
+from meshnet.ids import PEER_NAME_BYTES, ChannelId, PeerName
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import Cursor, MalformedError
 
@@ -141,7 +141,7 @@ def parse_nodes(body: bytes) -> Nodes:
 
 
 def pack_announcement(channel: ChannelId, head: Head) -> bytes:
-    return channel.pack() + head.raw + bytes((_ANNOUNCED,))
+    return pack_channel(channel) + head.raw + bytes((_ANNOUNCED,))
 
 
 def pack_delta(
@@ -151,7 +151,7 @@ def pack_delta(
 
     An announcement instead, when that does not fit.
     """
-    packed = [channel.pack(), fragment.head.raw, bytes((_CHANGED,)), base.digest]
+    packed = [pack_channel(channel), fragment.head.raw, bytes((_CHANGED,)), base.digest]
     size_bytes = sum(map(len, packed))
     for key, _, value in fragment.tree.changes_since(base):
         packed.append(_pack_change(key, value))
@@ -191,7 +191,7 @@ def _read_changes(cursor: Cursor) -> tuple[Change, ...]:
 
 def pack_index_entry(channel: ChannelId, head: Head) -> Entry:
     """A head as an entry of the index of all heads."""
-    return channel.pack() + head.writer, head.raw
+    return pack_channel(channel) + head.writer, head.raw
 
 
 def parse_index_entry(entry: Entry) -> tuple[ChannelId, Head]:
@@ -206,7 +206,7 @@ def _pack_tree(tree: TreeId) -> bytes:
     if tree is None:
         return b"\0"
     channel, writer = tree
-    return b"\1" + channel.pack() + writer
+    return b"\1" + pack_channel(channel) + writer
 
 
 def _read_tree(cursor: Cursor) -> TreeId:

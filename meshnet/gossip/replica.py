@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from meshnet.gossip.fragments import ChannelId, Fragment, Head
+from meshnet.gossip.fragments import Fragment, Head
 from meshnet.gossip.messages import pack_index_entry
 from meshnet.gossip.tree import EMPTY, Tree
-from meshnet.ids import PeerName
+from meshnet.ids import ChannelId, PeerName
 
 # Our choice: what members together can make us hold. What does not fit is refused and counted, not
 # exchanged for something older: two peers at their bounds would feed each other for ever.

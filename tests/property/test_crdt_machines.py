@@ -132,14 +132,14 @@ class LwwMachine(Machine[LwwMap]):
     def put(self, writer: PeerName, key: str, value: bytes) -> None:
         replica = self.replicas[writer]
         before = replica.whole.get(key)
-        self.record(replica, key, value, replica.whole.put(writer, key, value), before)
+        self.record(replica, key, value, replica.whole.put(replica.origin, key, value), before)
 
     @rule(writer=PEERS, key=KEYS)
     def remove(self, writer: PeerName, key: str) -> None:
         replica = self.replicas[writer]
         before = replica.whole.get(key)
         if before is not None:
-            self.record(replica, key, None, replica.whole.remove(writer, key), before)
+            self.record(replica, key, None, replica.whole.remove(replica.origin, key), before)
 
     def record(
         self,
@@ -230,7 +230,7 @@ class OrSetMachine(ObservedRemoveMachine[OrSet]):
     @rule(writer=PEERS, element=KEYS)
     def remove(self, writer: PeerName, element: str) -> None:
         replica = self.replicas[writer]
-        self.record_removal(replica, element, replica.whole.remove(element))
+        self.record_removal(replica, element, replica.whole.remove(replica.origin, element))
         assert element not in replica.whole
 
     def check_model(self, whole: OrSet) -> None:
@@ -250,7 +250,7 @@ class OrMapMachine(ObservedRemoveMachine[OrMap]):
     @rule(writer=PEERS, key=KEYS)
     def remove(self, writer: PeerName, key: str) -> None:
         replica = self.replicas[writer]
-        self.record_removal(replica, key, replica.whole.remove(key))
+        self.record_removal(replica, key, replica.whole.remove(replica.origin, key))
         assert key not in replica.whole
 
     def check_model(self, whole: OrMap) -> None:

@@ -9,9 +9,8 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from meshnet.gossip.exchange import Changed, Contradicted, Gossip
-from meshnet.gossip.fragments import ChannelId
 from meshnet.gossip.tree import EMPTY, Tree
-from meshnet.ids import PeerName
+from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.identity import Identity
 from meshnet.wire.messages import MessageType
 from support.samples import NETWORK_ID

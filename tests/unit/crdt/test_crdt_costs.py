@@ -44,11 +44,11 @@ def filled(kind: type[Lattice[Any]], size: int) -> Any:
 
 
 CHANGES: dict[str, tuple[type[Lattice[Any]], Callable[[Any], Any]]] = {
-    "put in an lww-map": (LwwMap, lambda state: state.put(B.peer, "000050", b"y")),
-    "remove from an lww-map": (LwwMap, lambda state: state.remove(B.peer, "000050")),
+    "put in an lww-map": (LwwMap, lambda state: state.put(B, "000050", b"y")),
+    "remove from an lww-map": (LwwMap, lambda state: state.remove(B, "000050")),
     "add to an or-set": (OrSet, lambda state: state.add(A, "new")),
     "add again to an or-set": (OrSet, lambda state: state.add(A, "000050")),
-    "remove from an or-set": (OrSet, lambda state: state.remove("000050")),
+    "remove from an or-set": (OrSet, lambda state: state.remove(B, "000050")),
     "put in an or-map": (OrMap, lambda state: state.put(B, "000050", b"y")),
     "count": (Counter, lambda state: state.add(A, 1)),
 }

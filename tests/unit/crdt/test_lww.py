@@ -12,11 +12,13 @@ from meshnet.crdt.base import (
     KeyChange,
     ValueChange,
 )
+from meshnet.crdt.dots import Origin
 from meshnet.crdt.lww import LwwMap, LwwRegister
 from meshnet.wire.cursor import MalformedError
 from support.samples import ALICE, BOB
 
 LOW, HIGH = sorted((ALICE.name, BOB.name))
+LOW_ORIGIN, HIGH_ORIGIN = Origin(LOW, 1), Origin(HIGH, 1)
 
 
 def entry(lamport: int, rest: bytes) -> bytes:
@@ -26,21 +28,21 @@ def entry(lamport: int, rest: bytes) -> bytes:
 def test_a_new_register_and_a_cleared_one_have_no_value() -> None:
     register = LwwRegister()
     assert register.value is None
-    assert register.apply(register.put(LOW, b"x")) == [ValueChange(None, b"x")]
-    assert register.apply(register.put(LOW, None)) == [ValueChange(b"x", None)]
+    assert register.apply(register.put(LOW_ORIGIN, b"x")) == [ValueChange(None, b"x")]
+    assert register.apply(register.put(LOW_ORIGIN, None)) == [ValueChange(b"x", None)]
     assert register.value is None
 
 
 def test_who_has_seen_a_write_wins_over_it_whatever_its_name() -> None:
     register = LwwRegister()
-    register.apply(register.put(HIGH, b"first"))
-    register.apply(register.put(LOW, b"second"))
+    register.apply(register.put(HIGH_ORIGIN, b"first"))
+    register.apply(register.put(LOW_ORIGIN, b"second"))
     assert register.value == b"second"
 
 
 def test_writes_that_did_not_see_each_other_end_with_the_higher_writer() -> None:
     bottom = LwwMap()
-    one, two = bottom.put(LOW, "k", b"low"), bottom.put(HIGH, "k", b"high")
+    one, two = bottom.put(LOW_ORIGIN, "k", b"low"), bottom.put(HIGH_ORIGIN, "k", b"high")
     assert one.merge(two)["k"] == two.merge(one)["k"] == b"high"
 
 
@@ -55,9 +57,9 @@ def test_two_contents_under_one_counter_of_one_writer_end_with_the_greater_value
 
 def test_a_removal_wins_over_what_it_saw_and_comes_late_or_early() -> None:
     here = LwwMap()
-    put = here.put(HIGH, "k", b"x")
+    put = here.put(HIGH_ORIGIN, "k", b"x")
     here.apply(put)
-    removal = here.remove(LOW, "k")
+    removal = here.remove(LOW_ORIGIN, "k")
     assert here.apply(removal) == [KeyChange("k", b"x", None)]
 
     there = LwwMap()
@@ -71,14 +73,14 @@ def test_a_removal_wins_over_what_it_saw_and_comes_late_or_early() -> None:
 
 
 def test_a_removal_of_what_is_not_there_says_nothing() -> None:
-    assert LwwMap().remove(LOW, "k") == LwwMap()
+    assert LwwMap().remove(LOW_ORIGIN, "k") == LwwMap()
 
 
 def test_a_new_write_beats_all_that_the_map_has_seen_not_only_its_key() -> None:
     # A returning peer may bring a write of a key whose removal was forgotten with its writer.
     late = LwwMap.from_entries({b"\x01k": entry(7, b"\x01old")}, HIGH)
     here = LwwMap.from_entries({b"\x05other": entry(9, b"\x01")}, HIGH)
-    here.apply(here.put(LOW, "k", b"new"))
+    here.apply(here.put(LOW_ORIGIN, "k", b"new"))
     here.apply(late)
     assert here["k"] == b"new"
 
@@ -86,16 +88,16 @@ def test_a_new_write_beats_all_that_the_map_has_seen_not_only_its_key() -> None:
 def test_a_hostile_counter_stops_the_writing_of_its_own_key_only() -> None:
     hostile = LwwMap.from_entries({b"\x01k": entry(MAX_COUNTER - 1, b"\x01")}, HIGH)
     with pytest.raises(CounterExhausted):
-        hostile.put(LOW, "k", b"")
+        hostile.put(LOW_ORIGIN, "k", b"")
     for number in range(3):
-        hostile.apply(hostile.put(LOW, f"other {number}", b"fine"))
-        hostile.apply(hostile.put(LOW, f"other {number}", b"still fine"))
+        hostile.apply(hostile.put(LOW_ORIGIN, f"other {number}", b"fine"))
+        hostile.apply(hostile.put(LOW_ORIGIN, f"other {number}", b"still fine"))
     assert hostile.to_entries(LOW)[b"\x07other 0"][:8] < (100).to_bytes(8, "big")
 
 
 def test_what_users_write_is_bounded_as_what_is_read() -> None:
     bottom = LwwMap()
-    assert bottom.put(LOW, "k" * MAX_KEY_BYTES, bytes(MAX_VALUE_BYTES))
+    assert bottom.put(LOW_ORIGIN, "k" * MAX_KEY_BYTES, bytes(MAX_VALUE_BYTES))
     for key, value in [
         ("k" * (MAX_KEY_BYTES + 1), b""),
         ("k", bytes(MAX_VALUE_BYTES + 1)),
@@ -103,12 +105,12 @@ def test_what_users_write_is_bounded_as_what_is_read() -> None:
         ("\ud800", b""),
     ]:
         with pytest.raises(ValueError):
-            bottom.put(LOW, key, value)
+            bottom.put(LOW_ORIGIN, key, value)
 
 
 def test_a_value_that_the_caller_changes_later_stays_as_it_was() -> None:
     value = bytearray(b"x")
-    written = LwwMap().put(LOW, "k", value)  # type: ignore[arg-type]  # callers without types do it
+    written = LwwMap().put(LOW_ORIGIN, "k", value)  # type: ignore[arg-type]  # callers without types do it
     value[:] = b"y"
     assert written["k"] == b"x"
 
@@ -141,7 +143,7 @@ def test_a_bad_entry_is_refused_and_the_good_one_beside_it_counts(key: bytes, va
 
 
 def test_a_register_has_one_entry() -> None:
-    assert list(LwwRegister().put(LOW, b"x").to_entries(LOW)) == [b"value"]
+    assert list(LwwRegister().put(LOW_ORIGIN, b"x").to_entries(LOW)) == [b"value"]
     with pytest.raises(MalformedError):
         LwwRegister.from_entries({b"other": entry(1, b"\x00")}, LOW)
 
@@ -149,10 +151,10 @@ def test_a_register_has_one_entry() -> None:
 def test_a_fragment_drops_what_others_have_beaten() -> None:
     own, whole = LwwMap(), LwwMap()
     for key in ("kept", "beaten"):
-        delta = whole.put(HIGH, key, b"mine")
+        delta = whole.put(HIGH_ORIGIN, key, b"mine")
         whole.apply(delta)
         own.publish(delta, HIGH)
-    beating = whole.put(LOW, "beaten", b"theirs")
+    beating = whole.put(LOW_ORIGIN, "beaten", b"theirs")
     whole.apply(beating)
     assert own.settle(whole, HIGH, beating) == {b"\x06beaten": None}
     assert list(own.to_entries(HIGH)) == [b"\x04kept"]

@@ -44,7 +44,7 @@ def with_elements(*elements: str) -> OrSet:
 def test_an_add_wins_over_a_removal_that_did_not_see_it() -> None:
     here = with_elements("x")
     there = here.copy()
-    removal, again = there.remove("x"), here.add(A, "x")
+    removal, again = there.remove(A, "x"), here.add(A, "x")
     assert here.merge(removal).merge(again) == here.merge(again).merge(removal)
     assert "x" in here.merge(again).merge(removal)
 
@@ -59,7 +59,7 @@ def test_adding_again_what_is_there_wins_over_removals_too() -> None:
 
 def test_a_removed_element_does_not_come_back_with_old_news() -> None:
     add = OrSet().add(A, "x")
-    removal = add.remove("x")
+    removal = add.remove(A, "x")
     late = OrSet()
     assert late.apply(removal) == []
     assert late.apply(add) == []
@@ -71,8 +71,8 @@ def test_adds_of_two_peers_are_one_element_until_a_removal_that_saw_both() -> No
     one, two = OrSet().add(A, "x"), OrSet().add(B, "x")
     both = one.merge(two)
     assert list(both) == ["x"]
-    assert "x" in both.merge(one.remove("x"))
-    assert both.apply(both.remove("x")) == [ElementChange("x", present=False)]
+    assert "x" in both.merge(one.remove(A, "x"))
+    assert both.apply(both.remove(A, "x")) == [ElementChange("x", present=False)]
     assert len(both) == 0
 
 
@@ -92,7 +92,7 @@ def test_a_put_replaces_all_that_it_saw_and_tells_what_changed() -> None:
     assert here.apply(here.put(A, "k", b"c")) == []
     assert len([key for key in here.to_entries(A.peer) if key.startswith(b"+")]) == 1
     assert not [key for key in here.to_entries(B.peer) if key.startswith(b"+")]
-    assert here.apply(here.remove("k")) == [KeyChange("k", b"c", None)]
+    assert here.apply(here.remove(A, "k")) == [KeyChange("k", b"c", None)]
     assert here.get("k") is None
     with pytest.raises(KeyError):
         here["k"]
@@ -129,7 +129,7 @@ def test_an_entry_gone_from_a_fragment_is_a_dot_removed() -> None:
 
 def test_a_removal_entry_that_is_gone_brings_nothing_back() -> None:
     here = with_elements("x")
-    here.apply(here.remove("x"))
+    here.apply(here.remove(A, "x"))
     before = here.copy()
     assert here.apply(OrSet.from_entries({removed(A, 1): None}, B.peer)) == []
     assert here == before
@@ -138,7 +138,7 @@ def test_a_removal_entry_that_is_gone_brings_nothing_back() -> None:
 def test_each_change_writes_few_entries_however_many_there_are() -> None:
     own = with_elements(*map(str, range(300)))
     for element in ("150", "7", "8", "299", "149", "151"):
-        changed = own.publish(own.remove(element), A.peer)
+        changed = own.publish(own.remove(A, element), A.peer)
         assert len(changed) <= 4, "the dot, and the runs next to it"
         changed = own.publish(own.add(A, "0"), A.peer)
         assert len(changed) <= 5
@@ -148,7 +148,7 @@ def test_long_churn_leaves_one_run() -> None:
     own = OrSet()
     for number in range(200):
         own.publish(own.add(A, str(number)), A.peer)
-        own.publish(own.remove(str(number)), A.peer)
+        own.publish(own.remove(A, str(number)), A.peer)
     assert own.to_entries(A.peer) == {removed(A, 1): u64(200)}
 
 
@@ -159,7 +159,7 @@ def test_what_another_took_away_is_dropped_from_the_fragment() -> None:
         put = whole.add(A, str(number))
         whole.apply(put)
         of_a.publish(put, A.peer)
-        taken = whole.remove(str(number))
+        taken = whole.remove(A, str(number))
         whole.apply(taken)
         of_b.publish(taken, B.peer)
         assert live(A, number + 1) in of_a.settle(whole, A.peer, taken)
@@ -169,12 +169,12 @@ def test_what_another_took_away_is_dropped_from_the_fragment() -> None:
 def test_removers_runs_grow_together_when_others_close_the_gaps() -> None:
     whole, of_b = with_elements(*map(str, range(20))), OrSet()
     for number in range(0, 20, 2):
-        taken = whole.remove(str(number))
+        taken = whole.remove(A, str(number))
         whole.apply(taken)
         of_b.publish(taken, B.peer)
     assert len(of_b.to_entries(B.peer)) == 10
     for number in range(1, 20, 2):
-        taken = whole.remove(str(number))
+        taken = whole.remove(A, str(number))
         whole.apply(taken)
         of_b.settle(whole, B.peer, taken)
     assert len(of_b.to_entries(B.peer)) == 1
@@ -182,7 +182,7 @@ def test_removers_runs_grow_together_when_others_close_the_gaps() -> None:
 
 def test_dots_are_not_used_again_after_removals() -> None:
     state = with_elements("x")
-    state.apply(state.remove("x"))
+    state.apply(state.remove(A, "x"))
     assert state.add(A, "y").to_entries(A.peer) == {live(A, 2): b"\x01y"}
     assert state.add(Origin(A.peer, 2), "y").to_entries(A.peer) == {
         b"+" + u64(2) + u64(1): b"\x01y"
@@ -201,7 +201,7 @@ def test_a_key_whose_lamport_counter_is_used_up_is_free_again_once_removed() -> 
     hostile = OrMap.from_entries({live(B, 1): u64(MAX_COUNTER - 1) + b"\x01k"}, B.peer)
     with pytest.raises(CounterExhausted, match="remove it first"):
         hostile.put(A, "k", b"")
-    hostile.apply(hostile.remove("k"))
+    hostile.apply(hostile.remove(A, "k"))
     hostile.apply(hostile.put(A, "k", b"mine"))
     assert hostile["k"] == b"mine"
 
