@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshnet import errors as errors
     from meshnet import events as events
+    from meshnet.aio.channel import Channel as Channel
     from meshnet.aio.config import MeshConfig as MeshConfig
     from meshnet.aio.mesh import Mesh as Mesh
     from meshnet.ids import Endpoint as Endpoint
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from meshnet.version import __version__ as __version__
 
 _HOMES = {
+    "Channel": "meshnet.aio.channel",
     "Endpoint": "meshnet.ids",
     "Mesh": "meshnet.aio.mesh",
     "MeshConfig": "meshnet.aio.config",
@@ -27,7 +29,16 @@ _HOMES = {
     "events": "meshnet.events",
 }
 
-__all__ = ["Endpoint", "Mesh", "MeshConfig", "PeerName", "__version__", "errors", "events"]
+__all__ = [
+    "Channel",
+    "Endpoint",
+    "Mesh",
+    "MeshConfig",
+    "PeerName",
+    "__version__",
+    "errors",
+    "events",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -14,6 +14,7 @@ from meshnet.gossip.fragments import Fragment, fragment_of, verify_head
 from meshnet.gossip.messages import pack_delta, parse_delta
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY
+from meshnet.ids import ChannelId
 from meshnet.wire.cursor import MalformedError
 
 
