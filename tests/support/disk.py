@@ -230,7 +230,9 @@ class Disk:
             return
         # A kill is no failure of the disk: the pages stay to be written.
         self._count(None if self._fault is None else lambda: file.settle(self._chance))
-        file.durable = file.content
+        # Only what is dirty: what an earlier sync failed to write counts as written.
+        for change in file.unsynced:
+            file.durable = _changed(file.durable, change)
         file.unsynced.clear()
 
     def _do_replace(self, source: Path, target: Path) -> None:
