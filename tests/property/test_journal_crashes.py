@@ -92,13 +92,22 @@ class JournalAgainstModel(RuleBasedStateMachine):
             self.possible.add(new)
         self.crash(power=power)
 
-    @precondition(lambda self: self.journal is not None and not self.broken)
-    @rule(records=GROUPS, compacts=st.booleans(), call=CALLS, fault=FAULTS)
-    def fail_within(self, records: list[bytes], compacts: bool, call: int, fault: int) -> None:
+    @precondition(lambda self: self.journal is not None)
+    @rule(
+        records=GROUPS,
+        compacts=st.booleans(),
+        call=CALLS,
+        fault=FAULTS,
+        times=st.sampled_from([1, 2, 3, 100]),
+    )
+    def fail_within(
+        self, records: list[bytes], compacts: bool, call: int, fault: int, times: int
+    ) -> None:
+        compacts = compacts or self.broken
         new = self.after(records, compacts=compacts)
-        self.disk.fail_at(call, fault)
+        self.disk.fail_at(call, fault, times)
         refused = self.attempt(records, compacts=compacts)
-        self.disk.fail_at(0, fault)
+        self.disk.heal()
         assert "\n" not in refused
         if refused and self.is_broken():
             self.broken = True

@@ -79,16 +79,25 @@ class Disk:
         # Open descriptors; None is the directory itself.
         self._files: dict[int, _File | None] = {}
         self._numbers = itertools.count(_FIRST_DESCRIPTOR)
-        self._fault: tuple[int, int | None] | None = None
+        self._faulty_calls = range(0)
+        self._fault: int | None = None
 
-    def fail_at(self, call: int, fault: int | None) -> None:
-        """The ``call``-th call from now on fails with an errno; with None the process is killed."""
-        self._fault = self.calls + call, fault
+    def fail_at(self, call: int, fault: int | None, times: int = 1) -> None:
+        """The ``call``-th call from now on, and as many as ``times`` says, fails with an errno.
+
+        With None the process is killed within that call.
+        """
+        self._faulty_calls = range(self.calls + call, self.calls + call + times)
+        self._fault = fault
+
+    def heal(self) -> None:
+        """Nothing fails from now on."""
+        self._faulty_calls = range(0)
 
     def kill(self) -> None:
         """The process is gone. What it wrote is in memory still, for the next to read."""
         self._files.clear()
-        self._fault = None
+        self.heal()
 
     def lose_power(self) -> None:
         """What is left is what the disk has."""
@@ -150,14 +159,13 @@ class Disk:
     def _count(self, before: Callable[[], object] | None = None) -> None:
         """One more call. When it is to fail, ``before`` says what it has done by then."""
         self.calls += 1
-        if self._fault is None or self._fault[0] != self.calls:
+        if self.calls not in self._faulty_calls:
             return
-        (_, fault), self._fault = self._fault, None
         if before is not None:
             before()
-        if fault is None:
+        if self._fault is None:
             raise Killed
-        raise OSError(fault, os.strerror(fault))
+        raise OSError(self._fault, os.strerror(self._fault))
 
     def _file(self, descriptor: int) -> _File:
         file = self._files[descriptor]
@@ -221,9 +229,10 @@ class Disk:
             self._moves.clear()
             return
         # A kill is no failure of the disk: the pages stay to be written.
-        failing = self._fault is not None and self._fault[1] is not None
-        self._count((lambda: file.settle(self._chance)) if failing else None)
-        file.durable = file.content
+        self._count(None if self._fault is None else lambda: file.settle(self._chance))
+        # Only what is dirty: what an earlier sync failed to write counts as written.
+        for change in file.unsynced:
+            file.durable = _changed(file.durable, change)
         file.unsynced.clear()
 
     def _do_replace(self, source: Path, target: Path) -> None:
