@@ -353,8 +353,11 @@ class Cluster:
         for source, to in self._ways(one, other, one_way):
             self.network.impair(source, to, **changes)
 
-    def restore(self, one: Host, other: Host) -> None:
-        """Undo what `impair` did between two hosts."""
+    def restore(self, one: Host | None = None, other: Host | None = None) -> None:
+        """Undo what `impair` did: between two hosts, or everywhere when none is named."""
+        if one is None or other is None:
+            self.network.restore_all()
+            return
         for source, to in self._ways(one, other, False):
             self.network.restore(source, to)
 

@@ -264,6 +264,11 @@ class Network:
         for key, way in self._ways.items():
             way.conditions = evolve(self._everywhere, **self._changes.get(key, {}))
 
+    def restore_all(self) -> None:
+        """Undo what `impair_all` did; what `impair` did to single ways stays."""
+        self._everywhere = self._first
+        self.impair_all()
+
     def impair(self, source: Hashable, to: Hashable, **changes: Any) -> None:
         """Change conditions of one way."""
         kept = self._changes.setdefault((source, to), {})
@@ -294,6 +299,4 @@ class Network:
         """As it was at first: no cut, no change."""
         self.mend_all()
         self._changes.clear()
-        self._everywhere = self._first
-        for way in self._ways.values():
-            way.conditions = self._first
+        self.restore_all()

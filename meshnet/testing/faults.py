@@ -74,7 +74,7 @@ class Fault:
     def end(self, cluster: Cluster) -> None:
         """Undo it, as far as that is not the mesh's own business."""
         hosts = [cluster.hosts[number % len(cluster.hosts)] for number in self.hosts]
-        if self.kind is FaultKind.IMPAIR and len(hosts) == 2:
+        if self.kind is FaultKind.IMPAIR:
             cluster.restore(*hosts)
         elif self.kind in _CUTS:
             cluster.mend(*hosts)

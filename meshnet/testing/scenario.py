@@ -24,7 +24,9 @@ FAULTS_S = 20.0
 SETTLE_WITHIN_S = 60.0
 _SETTLE_EVERY_S = 0.1
 _FRAMES = 6
-_FRAME_WITHIN_S = 2.0
+# A path that changes at the wrong moment may cost a frame, as on any network: it is sent again.
+_FRAME_TRIES = 4
+_FRAME_WITHIN_S = 0.5
 _BROADCAST = b"\xff" * 6
 _EXPERIMENTAL = b"\x88\xb5"
 
@@ -109,14 +111,11 @@ def check_frames(cluster: Cluster, rng: SeededRng, count: int = _FRAMES) -> None
     hosts = [host for host in cluster.hosts if host.up]
     for number, host in enumerate(hosts):
         frame = _frame(_BROADCAST, _mac(number), rng)
-        host.send(frame)
-        others = [other for other in hosts if other is not host]
-        _wait_for(cluster, host, others, frame)
+        _deliver(cluster, host, [other for other in hosts if other is not host], frame)
     for _ in range(count):
         source, to = rng.draw.sample(range(len(hosts)), 2)
         frame = _frame(_mac(to), _mac(source), rng)
-        hosts[source].send(frame)
-        _wait_for(cluster, hosts[source], [hosts[to]], frame)
+        _deliver(cluster, hosts[source], [hosts[to]], frame)
         seen_by = [host.nickname for host in hosts if frame in host.frames]
         assert seen_by == [hosts[to].nickname], f"a frame to one reached {seen_by}"
 
@@ -128,6 +127,13 @@ def _complaints(cluster: Cluster) -> Iterator[str]:
     for host in hosts:
         for missing in sorted(names.keys() - {host.name} - host.peers):
             yield f"{host.nickname} has no session with {names[missing]}"
+        relayed = {
+            PeerName.parse(row["peer"])
+            for row in host.engine.reports.connections()
+            if row["path"] == "relay"
+        }
+        for peer in sorted(relayed & _linked(host)):
+            yield f"{host.nickname} goes through others to {names.get(peer, peer)}, its neighbour"
         for stranger in sorted(host.peers - names.keys()):
             yield f"{host.nickname} has a session with {stranger}, which is not there"
     # Links stand at both ends, and each route is as short as the links allow.
@@ -191,16 +197,20 @@ def _distances(start: PeerName, links: Mapping[PeerName, set[PeerName]]) -> dict
     return distances
 
 
-def _wait_for(cluster: Cluster, source: Host, hosts: list[Host], frame: bytes) -> None:
+def _deliver(cluster: Cluster, source: Host, hosts: list[Host], frame: bytes) -> None:
     def arrived() -> bool:
         return all(frame in host.frames for host in hosts)
 
-    try:
-        cluster.run_until(arrived, within_s=_FRAME_WITHIN_S, every_s=0.01)
-    except AssertionError as error:
-        missing = [host.nickname for host in hosts if frame not in host.frames]
-        error.add_note(f"a frame of {source.nickname} did not reach {missing}")
-        raise
+    for tries_left in reversed(range(_FRAME_TRIES)):
+        source.send(frame)
+        try:
+            cluster.run_until(arrived, within_s=_FRAME_WITHIN_S, every_s=0.01)
+            return
+        except AssertionError as error:
+            if not tries_left:
+                missing = [host.nickname for host in hosts if frame not in host.frames]
+                error.add_note(f"a frame of {source.nickname} did not reach {missing}")
+                raise
 
 
 def _mac(number: int) -> bytes:

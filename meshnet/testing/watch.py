@@ -54,7 +54,7 @@ class Watch:
         at = HELLO_BYTES if data.startswith(MAGIC) else 0
         frame = data[at : at + LINK_HEADER_BYTES + DH_BYTES]
         if len(frame) == LINK_HEADER_BYTES + DH_BYTES and frame[2] == FrameKind.HANDSHAKE:
-            self._ephemeral_sent(life, data, at + LINK_HEADER_BYTES)
+            self._ephemeral_sent(life, data, at + LINK_HEADER_BYTES, may_repeat=False)
 
     def event_seen(self, nickname: str, event: Event) -> None:
         """What an engine tells its driver."""
@@ -64,9 +64,12 @@ class Watch:
         if malformed:
             raise BrokenInvariantError(f"{nickname}: {event}, though no byte was changed")
 
-    def _ephemeral_sent(self, life: str, data: bytes, at: int) -> None:
+    def _ephemeral_sent(self, life: str, data: bytes, at: int, *, may_repeat: bool = True) -> None:
         ephemeral = data[at : at + DH_BYTES]
-        # The same message again makes no second key; another message with the same key does.
+        # The same datagram again makes no second key; another message with the same key does. A
+        # stream repeats nothing, so there a key that comes again was drawn again.
         content = hash(data[at + DH_BYTES :])
-        if self._ephemerals.setdefault(ephemeral, content) != content:
+        known = self._ephemerals.get(ephemeral)
+        if known is not None and not (may_repeat and known == content):
             raise BrokenInvariantError(f"{life} used one ephemeral key for two handshakes")
+        self._ephemerals[ephemeral] = content
