@@ -698,7 +698,8 @@ class Engine:
         self._reporter.routes = self._routes
         self.data_path.next_hops = {peer: route.via for peer, route in self._routes.items()}
         self._targets.set_relayed(self._routes.keys() - self._by_peer.keys())
-        for peer in self._routes.keys() - self._by_peer.keys():
+        # Sorted: a set has another order in every process, and equal inputs give equal bytes.
+        for peer in sorted(self._routes.keys() - self._by_peer.keys()):
             self._reach_through_others(peer, now)
         for pair in list(self._sessions):
             if pair.peer not in self._routes:

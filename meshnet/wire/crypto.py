@@ -6,6 +6,7 @@ Everything that fails to verify raises `AuthenticationError`, never PyNaCl's own
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 
@@ -96,8 +97,11 @@ def ed25519_verify(public_key: bytes, message: bytes, signature: bytes) -> None:
         raise AuthenticationError("signature does not verify") from error
 
 
+@functools.lru_cache(maxsize=4096)
 def x25519_public_of(ed25519_public: bytes) -> bytes:
     """The X25519 public key an Ed25519 public key stands for (birational map, RFC 7748 4.1).
+
+    Remembered: it costs as much as checking a signature, and every record of a peer asks again.
 
     Raises AuthenticationError when the bytes are not a point of the prime-order group.
     """

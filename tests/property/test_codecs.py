@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from meshnet.errors import AuthenticationError
 from meshnet.gossip.records import MAX_SEQUENCE, BadRecord, read_record, write_record
 from meshnet.ids import Endpoint, PeerName
+from meshnet.testing.strategies import endpoints, nicknames
 from meshnet.wire.ciphers import CIPHERS, CipherId
 from meshnet.wire.cursor import Cursor, MalformedError, is_clean, pack_text
 from meshnet.wire.datagram import PartType, pack_part, parse_parts
@@ -18,7 +19,7 @@ from meshnet.wire.messages import TOKEN_BYTES, MessageType, pack_message, parse_
 from meshnet.wire.session import Session
 from support.records import record_body, signed
 from support.samples import ALICE, BOB, NETWORK_ID, PSK, endpoint, flip, session_pair
-from support.strategies import CIPHER_LISTS, ENDPOINTS, NICKNAMES, U32, U64
+from support.strategies import CIPHER_LISTS, U32, U64
 
 
 @given(st.lists(st.tuples(st.sampled_from(PartType), st.binary(max_size=100)), max_size=10))
@@ -45,7 +46,7 @@ def test_arbitrary_bytes_are_a_message_or_malformed(plaintext: bytes) -> None:
         assert body == plaintext[1:]
 
 
-@given(NICKNAMES, st.binary(max_size=10))
+@given(nicknames(), st.binary(max_size=10))
 def test_texts_round_trip_and_leave_the_rest_alone(text: str, rest: bytes) -> None:
     cursor = Cursor(pack_text(text, 64) + rest)
     assert cursor.read_text(64) == text
@@ -63,11 +64,11 @@ def test_arbitrary_bytes_are_a_clean_text_or_malformed(raw: bytes) -> None:
 @given(
     incarnation=U64,
     sequence=st.integers(0, MAX_SEQUENCE),
-    nickname=NICKNAMES,
+    nickname=nicknames(),
     overlay_mtu=st.integers(0, 65535),
     capabilities=U32,
     life=U64,
-    endpoints=st.lists(ENDPOINTS, max_size=16).map(tuple),
+    endpoints=st.lists(endpoints(), max_size=16).map(tuple),
     links=st.sets(st.binary(min_size=16, max_size=16).map(PeerName), max_size=200),
 )
 def test_records_round_trip(
@@ -217,7 +218,7 @@ def test_what_parses_as_a_name_prints_as_it(text: str) -> None:
         assert str(PeerName.parse(text)) == text.lower()
 
 
-@given(ENDPOINTS)
+@given(endpoints())
 def test_an_endpoint_is_its_own_canonical_form(endpoint: Endpoint) -> None:
     assert Endpoint.of(*endpoint) == endpoint
 

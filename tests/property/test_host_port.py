@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnet.ids import Endpoint, join_host_port, split_host_port
-from support.strategies import ENDPOINTS
+from meshnet.testing.strategies import endpoints
 
 HOSTS = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
 
 
-@given(ENDPOINTS)
+@given(endpoints())
 def test_a_printed_endpoint_splits_into_itself(endpoint: Endpoint) -> None:
     assert split_host_port(str(endpoint), None) == endpoint
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnet.errors import RemoteProtocolError
+from meshnet.testing.strategies import chunkings
 from meshnet.wire.link import HELLO_BYTES, LinkEvent, LinkState
 from support.link_pair import Cut, End, byte_by_byte, frame, hello, linked, whole
 from support.samples import ALICE, BOB, OTHER_PSK, flip, link_config
-from support.strategies import CUTS
 
 RECORDS = [b"first", b"x" * 700, b"last"]
 
@@ -51,18 +51,18 @@ def test_the_conversation_is_heard_whole() -> None:
     assert heard(CONVERSATION, byte_by_byte) == heard(CONVERSATION, whole)
 
 
-@given(CUTS)
+@given(chunkings())
 def test_a_good_stream_is_heard_the_same_in_any_cut(cut: Cut) -> None:
     assert heard(CONVERSATION, cut) == heard(CONVERSATION, whole)
 
 
-@given(CUTS, BITS)
+@given(chunkings(), BITS)
 def test_a_damaged_stream_is_heard_the_same_in_any_cut(cut: Cut, bit: int) -> None:
     damaged = flip(CONVERSATION, bit)
     assert heard(damaged, cut) == heard(damaged, whole)
 
 
-@given(CUTS, st.integers(0, len(CONVERSATION)), st.binary(max_size=100))
+@given(chunkings(), st.integers(0, len(CONVERSATION)), st.binary(max_size=100))
 def test_a_stream_that_turns_to_garbage_is_heard_the_same_in_any_cut(
     cut: Cut, size: int, garbage: bytes
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_stream_that_turns_to_garbage_is_heard_the_same_in_any_cut(
     assert heard(stream, cut) == heard(stream, whole)
 
 
-@given(CUTS)
+@given(chunkings())
 def test_two_ends_agree_in_any_cut(cut: Cut) -> None:
     dialler, listener = linked(link_config(ALICE), link_config(BOB), cut)
     assert dialler.authenticated[0].peer == BOB.name

@@ -14,9 +14,9 @@ from meshnet.events import DialFailed, LinkEstablished, LinkLost, LinkRefused, P
 from meshnet.gossip.records import MAX_SEQUENCE, PeerRecord, read_record
 from meshnet.ids import Endpoint
 from meshnet.report import ConnectionReport, PeerReport
+from meshnet.testing.cluster import Cluster
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkAuthenticated
 from meshnet.wire.messages import MessageType
-from support.cluster import Cluster
 from support.guest import NOW, Guest, engine_of
 from support.link_pair import End, frame, hello
 from support.records import endpoint_bytes, record_body, signed
@@ -346,7 +346,7 @@ def test_a_peer_whose_disk_was_set_back_is_heard_again() -> None:
     b.connect(a)
     cluster.run_until(cluster.meshed, within_s=2.0)
     b.crash()
-    b.generation = -1
+    b.disk.generation = -1
     b.start(nickname="restored")
     cluster.run_for(5.0)
     assert cluster.meshed()

@@ -1,0 +1,222 @@
+"""One run under random faults, and what must be true when they are over.
+
+make deep SEEDS=1..3000      # many of them
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from attrs import define
+
+from meshnet.ids import PeerName
+from meshnet.report import PeerReport
+from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.faults import draw_faults, end_faults, schedule
+from meshnet.testing.rng import SeededRng
+
+PEERS = 12
+FAULTS = 10
+FAULTS_S = 20.0
+# A dial under way may take 3 s to fail; a link the other end has lost is noticed within 25 s, and
+# peers with a lasting refusal or reached through others are dialled every 15 s.
+SETTLE_WITHIN_S = 60.0
+_SETTLE_EVERY_S = 0.1
+_FRAMES = 6
+# A path that changes at the wrong moment may cost a frame, as on any network: it is sent again.
+_FRAME_TRIES = 4
+_FRAME_WITHIN_S = 0.5
+_BROADCAST = b"\xff" * 6
+_EXPERIMENTAL = b"\x88\xb5"
+
+
+@define(frozen=True)
+class Outcome:
+    """How a run went: ``settled_s`` is how long after the last fault all was well again."""
+
+    digest: str
+    settled_s: float
+    packets: int
+
+
+class Scenario:
+    """A mesh forms while things go wrong; then they stop, and it has to settle and carry frames.
+
+    All of it depends on the seed alone. ``replay`` is the line that a failure prints.
+    """
+
+    def __init__(
+        self, seed: int, *, peers: int = PEERS, faults: int = FAULTS, replay: str = ""
+    ) -> None:
+        self._rng = SeededRng(seed, "scenario")
+        draw = self._rng.draw
+        self.cluster = Cluster(
+            seed=seed,
+            delay_s=round(draw.uniform(0.0005, 0.03), 4),
+            jitter_s=round(draw.choice((0.0, draw.uniform(0.0, 0.02))), 4),
+            keep_packets=1000,
+            replay=replay or f"make deep SEEDS={seed} RESULTS=/dev/null",
+        )
+        joins = min(draw.randint(0, 3), peers - 2)
+        hosts = self.cluster.add_many(peers - joins)
+        for number, host in enumerate(hosts[1:], start=1):
+            host.connect(draw.choice(hosts[:number]))
+        self.faults = draw_faults(
+            self._rng.stream("faults"),
+            hosts=len(hosts),
+            count=faults,
+            duration_s=FAULTS_S,
+            joins=joins,
+        )
+
+    def run(self) -> Outcome:
+        """Raises AssertionError with the faults that were drawn, the state and the last packets."""
+        cluster = self.cluster
+        schedule(cluster, self.faults)
+        try:
+            cluster.run_for(FAULTS_S)
+            end_faults(cluster)
+            settled_s = cluster.run_until(
+                lambda: settled(cluster), within_s=SETTLE_WITHIN_S, every_s=_SETTLE_EVERY_S
+            )
+            check_frames(cluster, self._rng.stream("frames"))
+        except Exception as error:
+            error.add_note("\n  ".join(["unsettled:", *unsettled(cluster)]))
+            error.add_note("\n  ".join(["faults:", *map(repr, self.faults)]))
+            raise
+        return Outcome(cluster.trace.digest, round(settled_s, 1), len(cluster.trace))
+
+
+def run_seed(seed: int) -> Outcome:
+    """`Scenario.run` of one seed, in one call for other processes."""
+    return Scenario(seed).run()
+
+
+def settled(cluster: Cluster) -> bool:
+    """All that are up agree, and are right, about who is there and how to get there."""
+    return next(_complaints(cluster), None) is None
+
+
+def unsettled(cluster: Cluster) -> list[str]:
+    """What `settled` still misses, one line each."""
+    return list(_complaints(cluster))
+
+
+def check_frames(cluster: Cluster, rng: SeededRng, count: int = _FRAMES) -> None:
+    """Frames really pass: every host's broadcast to all, then unicast between random pairs.
+
+    Raises AssertionError.
+    """
+    hosts = [host for host in cluster.hosts if host.up]
+    for number, host in enumerate(hosts):
+        frame = _frame(_BROADCAST, _mac(number), rng)
+        _deliver(cluster, host, [other for other in hosts if other is not host], frame)
+    for _ in range(count):
+        source, to = rng.draw.sample(range(len(hosts)), 2)
+        frame = _frame(_mac(to), _mac(source), rng)
+        _deliver(cluster, hosts[source], [hosts[to]], frame)
+        seen_by = [host.nickname for host in hosts if frame in host.frames]
+        assert seen_by == [hosts[to].nickname], f"a frame to one reached {seen_by}"
+
+
+def _complaints(cluster: Cluster) -> Iterator[str]:
+    hosts = [host for host in cluster.hosts if host.up]
+    names = {host.name: host.nickname for host in hosts}
+    # Everybody reaches everybody, directly or through others.
+    for host in hosts:
+        for missing in sorted(names.keys() - {host.name} - host.peers):
+            yield f"{host.nickname} has no session with {names[missing]}"
+        relayed = {
+            PeerName.parse(row["peer"])
+            for row in host.engine.reports.connections()
+            if row["path"] == "relay"
+        }
+        for peer in sorted(relayed & _linked(host)):
+            yield f"{host.nickname} goes through others to {names.get(peer, peer)}, its neighbour"
+        for stranger in sorted(host.peers - names.keys()):
+            yield f"{host.nickname} has a session with {stranger}, which is not there"
+    # Links stand at both ends, and each route is as short as the links allow.
+    links = {host.name: _linked(host) for host in hosts}
+    for host in hosts:
+        for other in sorted(links[host.name]):
+            if host.name not in links.get(other, ()):
+                yield f"{host.nickname} has a link to {names.get(other, other)}, which has none"
+    distances = {name: _distances(name, links) for name in names}
+    for host in hosts:
+        routes = host.engine.routes()
+        hops = {peer: route.hops for peer, route in routes.items()}
+        wanted = {peer: n for peer, n in distances[host.name].items() if peer != host.name}
+        if hops != wanted:
+            yield f"{host.nickname} has routes that are not the shortest: {hops} for {wanted}"
+        for peer, route in routes.items():
+            beyond = distances.get(route.via, {}).get(peer)
+            if beyond != route.hops - 1:
+                yield f"{host.nickname} goes to {names.get(peer, peer)} by a detour"
+    # What is known of all peers is the same everywhere.
+    first = _known(hosts[0])
+    for host in hosts[1:]:
+        if _known(host) != first:
+            yield f"{host.nickname} knows other peers, or other of them, than {hosts[0].nickname}"
+    for host in hosts:
+        announced = {PeerName.parse(link["name"]) for link in _own_row(host)["connections"]}
+        if announced != links[host.name]:
+            yield f"{host.nickname} announces other links than it has"
+
+
+def _linked(host: Host) -> set[PeerName]:
+    return {peer for peer, route in host.engine.routes().items() if route.via == peer}
+
+
+def _known(host: Host) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+    """What a host's report says of every peer, without what depends on where it stands."""
+    return sorted(
+        (
+            row["name"],
+            row["nickname"],
+            [(link["name"], link["established"]) for link in row["connections"]],
+        )
+        for row in host.engine.reports.peers()
+    )
+
+
+def _own_row(host: Host) -> PeerReport:
+    [row] = [row for row in host.engine.reports.peers() if row["name"] == str(host.name)]
+    return row
+
+
+def _distances(start: PeerName, links: Mapping[PeerName, set[PeerName]]) -> dict[PeerName, int]:
+    """How many links away each peer is: not by the code under test."""
+    distances, queue = {start: 0}, deque([start])
+    while queue:
+        peer = queue.popleft()
+        for other in sorted(links.get(peer, ())):
+            if other not in distances and peer in links.get(other, ()):
+                distances[other] = distances[peer] + 1
+                queue.append(other)
+    return distances
+
+
+def _deliver(cluster: Cluster, source: Host, hosts: list[Host], frame: bytes) -> None:
+    def arrived() -> bool:
+        return all(frame in host.frames for host in hosts)
+
+    for tries_left in reversed(range(_FRAME_TRIES)):
+        source.send(frame)
+        try:
+            cluster.run_until(arrived, within_s=_FRAME_WITHIN_S, every_s=0.01)
+            return
+        except AssertionError as error:
+            if not tries_left:
+                missing = [host.nickname for host in hosts if frame not in host.frames]
+                error.add_note(f"a frame of {source.nickname} did not reach {missing}")
+                raise
+
+
+def _mac(number: int) -> bytes:
+    """A unicast, locally administered address."""
+    return b"\x02" + number.to_bytes(5, "big")
+
+
+def _frame(to: bytes, source: bytes, rng: SeededRng) -> bytes:
+    return to + source + _EXPERIMENTAL + rng(46)

@@ -1,0 +1,116 @@
+"""Faults are values: drawn from a seed, printed as code, and over when they are over."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshnet.testing import (
+    BurstLoss,
+    Cluster,
+    Fault,
+    FaultKind,
+    SeededRng,
+    draw_faults,
+    end_faults,
+    schedule,
+    settled,
+)
+from meshnet.testing.scenario import check_frames, unsettled
+from meshnet.testing.strategies import fault_schedules
+
+EXAMPLES = [
+    Fault(FaultKind.IMPAIR, 1.0, 8.0, (0, 1), {"loss": 0.5}),
+    Fault(FaultKind.IMPAIR, 1.0, 8.0, (), {"burst_loss": BurstLoss(0.1, 0.1)}),
+    Fault(FaultKind.CUT, 1.0, 8.0, (0, 1)),
+    Fault(FaultKind.CUT_ONE_WAY, 1.0, 8.0, (0, 1)),
+    Fault(FaultKind.CUT_UDP, 1.0, 8.0, (0, 1)),
+    Fault(FaultKind.PARTITION, 1.0, 8.0, (0, 1)),
+    Fault(FaultKind.RESET, 1.0, 0.0, (0, 1)),
+    Fault(FaultKind.CRASH, 1.0, 8.0, (0,)),
+    Fault(FaultKind.CRASH_SILENTLY, 1.0, 8.0, (0,)),
+    Fault(FaultKind.RESTART, 1.0, 0.0, (0,)),
+    Fault(FaultKind.LOSE_DISK, 1.0, 0.0, (0,)),
+    Fault(FaultKind.SET_BACK, 1.0, 0.0, (0,)),
+    Fault(FaultKind.LEAVE, 1.0, 8.0, (0,)),
+    Fault(FaultKind.JOIN, 1.0, 0.0, (0,)),
+]
+
+
+def cluster_of(count: int, seed: int = 1) -> Cluster:
+    cluster = Cluster(seed=seed)
+    hosts = cluster.add_many(count)
+    for host in hosts[1:]:
+        host.connect(hosts[0])
+    cluster.run_until(lambda: settled(cluster), within_s=10.0, every_s=0.1)
+    return cluster
+
+
+def test_the_examples_are_of_every_kind() -> None:
+    assert {fault.kind for fault in EXAMPLES} == set(FaultKind)
+
+
+@pytest.mark.parametrize("fault", EXAMPLES, ids=lambda fault: fault.kind.value)
+def test_each_fault_is_noticed_and_the_mesh_heals_after_it(fault: Fault) -> None:
+    quiet, cluster = cluster_of(3), cluster_of(3)
+    schedule(cluster, [fault])
+    for one in (quiet, cluster):
+        one.run_for(15.0)
+    assert quiet.trace.digest != cluster.trace.digest, "it did nothing"
+    cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.1)
+    check_frames(cluster, SeededRng(1))
+
+
+def test_a_mesh_that_is_not_settled_is_told_of() -> None:
+    cluster = Cluster()
+    one, other = cluster.add_many(2)
+    assert unsettled(cluster)[0] == "host1 has no session with host2"
+    assert not settled(cluster)
+    other.connect(one)
+    cluster.run_until(lambda: settled(cluster), within_s=5.0)
+    assert unsettled(cluster) == []
+    other.crash(silent=True)
+    assert settled(cluster) is False, "a session with nobody"
+
+
+def test_the_same_seed_draws_the_same_faults_and_one_more_leaves_them() -> None:
+    def drawn(count: int, seed: int = 1) -> list[Fault]:
+        return draw_faults(SeededRng(seed), hosts=12, count=count, duration_s=20.0, joins=2)
+
+    assert drawn(10) == drawn(10)
+    assert drawn(10) != drawn(10, seed=2)
+    assert all(fault in drawn(11) for fault in drawn(10))
+    assert [fault.at_s for fault in drawn(10)] == sorted(fault.at_s for fault in drawn(10))
+    kinds = Counter(fault.kind for fault in drawn(500))
+    assert set(kinds) == set(FaultKind)
+    assert kinds[FaultKind.JOIN] == 2
+
+
+def test_when_faults_are_over_everybody_is_up_and_nothing_is_in_the_way() -> None:
+    cluster = cluster_of(3)
+    hosts = cluster.hosts
+    hosts[0].crash(silent=True)
+    hosts[1].stop()
+    cluster.cut(hosts[0], hosts[1])
+    cluster.impair(loss=0.9)
+    end_faults(cluster)
+    assert all(host.up for host in hosts)
+    way = cluster.network.way(hosts[0].address, hosts[1].address)
+    assert way.cut == set()
+    assert way.conditions.loss == 0.0
+
+
+@given(fault_schedules(hosts=4, duration_s=8.0), st.integers(1, 3))
+@settings(max_examples=15)
+def test_a_mesh_survives_any_schedule(faults: list[Fault], seed: int) -> None:
+    cluster = Cluster(seed=seed)
+    hosts = cluster.add_many(4)
+    for host in hosts[1:]:
+        host.connect(hosts[0])
+    schedule(cluster, faults)
+    cluster.run_for(8.0)
+    end_faults(cluster)
+    cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.25)
