@@ -58,6 +58,7 @@ from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.identity import Identity
+from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.link import (
     LinkAuthenticated,
     LinkClosed,
@@ -116,6 +117,7 @@ class EngineConfig:
     ciphers: tuple[CipherId, ...] = DEFAULT_PREFERENCE
     discovery: bool = True
     capabilities: int = 0
+    key_life: KeyLife = DEFAULT_KEY_LIFE
 
 
 @define(frozen=True)
@@ -151,6 +153,7 @@ class Engine:
             first_stamp=first_number,
             data_path=self.data_path,
             rng=rng,
+            key_life=config.key_life,
         )
         self._targets = Targets(self.name, rng)
         self._records = RecordTable()

@@ -101,6 +101,7 @@ class DropReason(enum.Enum):
     UNKNOWN_SESSION = "unknown_session"
     BAD_TAG = "bad_tag"
     REPLAYED = "replayed"
+    EXPIRED_KEY = "expired_key"
     MALFORMED_PART = "malformed_part"
     BAD_HANDSHAKE = "bad_handshake"
     UNKNOWN_PEER = "unknown_peer"

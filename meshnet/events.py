@@ -75,6 +75,14 @@ class SessionEstablished:
 
 
 @define(frozen=True)
+class SessionRenewed:
+    """The keys with ``peer`` were renewed, without a break."""
+
+    peer: PeerName
+    cipher: str
+
+
+@define(frozen=True)
 class SessionLost:
     """The data session with ``peer`` is gone."""
 
@@ -99,6 +107,7 @@ Event = (
     | PeerDiscovered
     | RecordIgnored
     | SessionEstablished
+    | SessionRenewed
     | SessionLost
     | ProbeAnswered
 )

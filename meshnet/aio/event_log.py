@@ -21,6 +21,7 @@ from meshnet.events import (
     RecordIgnored,
     SessionEstablished,
     SessionLost,
+    SessionRenewed,
 )
 from meshnet.ids import Endpoint
 
@@ -63,6 +64,8 @@ class EventLog:
                 addr = str(remote) if isinstance(remote, Endpoint) else "through other peers"
                 fields = {"peer": peer.short, "addr": addr, "cipher": cipher}
                 _log.info("session established", extra=fields)
+            case SessionRenewed(peer, cipher):
+                _log.debug("session renewed", extra={"peer": peer.short, "cipher": cipher})
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
             case ProbeAnswered():

@@ -19,6 +19,7 @@ from meshnet.wire.ciphers import CIPHERS, CipherId, choose
 from meshnet.wire.cursor import Cursor, MalformedError
 from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, DatagramType
 from meshnet.wire.identity import Identity
+from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
 
 # Outer header, cookie, e, sealed s, sealed payload without its list of ciphers.
@@ -52,6 +53,7 @@ class Initiation:
         psk: bytes,
         remote: Remote,
         now: float,
+        key_life: KeyLife = DEFAULT_KEY_LIFE,
     ) -> tuple[bytes, Session]:
         """(the response datagram, our unconfirmed session).
 
@@ -65,8 +67,8 @@ class Initiation:
         payload = our_index.to_bytes(4, "big") + capabilities.to_bytes(4, "big") + bytes((chosen,))
         header = HEADER.pack(DatagramType.RESPONSE, 0, 0, self.sender_index, 0)
         datagram = header + state.write_message(payload)
-        session = _session(state, peer, our_index, self.sender_index, chosen, remote, now)
-        return datagram, session
+        indexes = our_index, self.sender_index
+        return datagram, _session(state, peer, indexes, chosen, remote, now, key_life)
 
 
 @define
@@ -80,6 +82,7 @@ class PendingHandshake:
     datagram: bytes
     _offered: tuple[CipherId, ...]
     _state: noise.HandshakeState = field(repr=False)
+    _key_life: KeyLife
 
     def finish(self, datagram: bytes, psk: bytes, now: float) -> Session:
         """The session, ready to send. The state stays usable for a genuine answer after a forged.
@@ -96,9 +99,8 @@ class PendingHandshake:
             raise AuthenticationError(str(error)) from error
         if chosen not in self._offered:
             raise AuthenticationError(f"cipher {chosen} was not offered")
-        return _session(
-            state, self.peer, self.our_index, their_index, CipherId(chosen), self.remote, now
-        )
+        indexes, cipher_id = (self.our_index, their_index), CipherId(chosen)
+        return _session(state, self.peer, indexes, cipher_id, self.remote, now, self._key_life)
 
 
 def initiate(
@@ -114,6 +116,7 @@ def initiate(
     ephemeral_secret: bytes,
     remote: Remote,
     now: float,
+    key_life: KeyLife = DEFAULT_KEY_LIFE,
 ) -> PendingHandshake:
     """Start a handshake; send its ``datagram`` to ``remote``.
 
@@ -135,7 +138,7 @@ def initiate(
     )
     header = HEADER.pack(DatagramType.INITIATION, 0, 0, 0, 0)
     datagram = header + bytes(COOKIE_BYTES) + state.write_message(payload)
-    return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state)
+    return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state, key_life)
 
 
 def read_initiation(
@@ -174,22 +177,22 @@ def _prologue(network_id: bytes) -> bytes:
 def _session(
     state: noise.HandshakeState,
     peer: PeerName,
-    our_index: int,
-    their_index: int,
+    indexes: tuple[int, int],
     cipher_id: CipherId,
     remote: Remote,
     now: float,
+    key_life: KeyLife,
 ) -> Session:
     split = state.split()
     cipher = CIPHERS[cipher_id]
     # A cipher with a shorter key takes the front of the 32 bytes; each is used by one cipher only.
     return Session(
         peer,
-        our_index,
-        their_index,
+        *indexes,
         cipher,
         split.send_key[: cipher.key_bytes],
         split.receive_key[: cipher.key_bytes],
         remote,
         now,
+        key_life=key_life,
     )

@@ -22,6 +22,7 @@ from meshnet.wire.datagram import (
     PartType,
     pack_part,
 )
+from meshnet.wire.key_life import REJECT_AFTER_S
 from meshnet.wire.messages import MessageType
 from support.guest import Guest, engine_of, response_to
 from support.records import endpoint_bytes, record_body, signed
@@ -82,6 +83,23 @@ def replayed(who: Guest) -> None:
     datagram = who.open_session().seal(pack_part(PartType.PROBE, bytes(8)))
     who.give(datagram)
     who.give(datagram)
+
+
+def expired_key(who: Guest) -> None:
+    session = who.open_session()
+    who.now += REJECT_AFTER_S
+    who.give(session.seal(b""))
+
+
+def expired_key_to_send_by(who: Guest) -> None:
+    who.open_session()
+    who.engine.receive_frames([ethernet(BROADCAST, mac(1))], who.now + REJECT_AFTER_S)
+
+
+def used_up_key(who: Guest) -> None:
+    session = who.open_session()
+    session.send_counter = session.cipher.max_datagrams
+    who.give(session.seal(b""))
 
 
 def malformed_part(who: Guest) -> None:
@@ -230,6 +248,9 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.BAD_TAG, bad_tag),
     (DropReason.BAD_TAG, cut_off),
     (DropReason.REPLAYED, replayed),
+    (DropReason.EXPIRED_KEY, expired_key),
+    (DropReason.EXPIRED_KEY, expired_key_to_send_by),
+    (DropReason.EXPIRED_KEY, used_up_key),
     (DropReason.MALFORMED_PART, malformed_part),
     (DropReason.MALFORMED_PART, short_probe),
     (DropReason.BAD_HANDSHAKE, bad_handshake),

@@ -197,6 +197,7 @@ def test_sizes_of_ciphers(cipher: Cipher) -> None:
     (row,) = [r for r in table_with("5.2", "number", "nonce") if r["name"] == cipher.id.name]
     sizes = (int(row["key"]), int(row["nonce"]), int(row["tag"]))
     assert sizes == (cipher.key_bytes, cipher.nonce_bytes, cipher.tag_bytes)
+    assert int(row["datagrams of one key"]) == cipher.max_datagrams
 
 
 def test_every_drop_reason_is_listed() -> None:
