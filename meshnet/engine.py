@@ -60,6 +60,7 @@ from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.link import (
+    KEYS_EXPIRED,
     LinkAuthenticated,
     LinkClosed,
     LinkConfig,
@@ -140,7 +141,12 @@ class Engine:
         self._rng = rng
         self._network_id = network_id(config.network)
         self._link_config = LinkConfig(
-            config.identity, self._network_id, config.psk, config.life, config.capabilities
+            config.identity,
+            self._network_id,
+            (config.psk,),
+            config.life,
+            config.capabilities,
+            config.key_life,
         )
         first_number = config.generation * STAMPS_PER_GENERATION
         self._sequence = first_number
@@ -217,7 +223,7 @@ class Engine:
         protocol = LinkProtocol(
             self._link_config,
             dialler=outbound,
-            ephemeral_secret=self._rng(32),
+            rng=self._rng,
             serial=next(self._dial_serials) if outbound else 0,
         )
         link = Link(link_id, protocol, remote, outbound, target_id, heard_at=now)
@@ -232,7 +238,7 @@ class Engine:
         link.heard_at = now
         failure: RemoteProtocolError | None = None
         try:
-            link.protocol.receive(data)
+            link.protocol.receive(data, now)
         except RemoteProtocolError as error:
             failure = error
         # An event may end the link (a duplicate, a malformed record): what follows is moot then.
@@ -378,7 +384,8 @@ class Engine:
             self._close_link(known, code, code.text, now)
         self._by_peer[who.peer] = link
         self._members[x25519_public_of(who.public_key)] = who.peer
-        self._timers.set((_Task.LINK_PING, link.id), now + LINK_PING_INTERVAL_S)
+        keys_at = link.protocol.next_deadline()
+        self._timers.set((_Task.LINK_PING, link.id), min(now + LINK_PING_INTERVAL_S, keys_at))
         if known is None:
             self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
         self._sessions.peer_reachable(
@@ -405,9 +412,12 @@ class Engine:
             self._close_link(link, code, "the peer has lost this link", now)
         elif now >= link.heard_at + LINK_TIMEOUT_S:
             self._close_link(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
+        elif not link.protocol.keep_fresh(now):
+            self._end_link(link, KEYS_EXPIRED, now, code=None, by_peer=False)
         else:
             self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
             deadline = min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S)
+            deadline = min(deadline, link.protocol.next_deadline())
             self._timers.set((_Task.LINK_PING, link.id), deadline)
 
     def _suspect(self, link: Link, now: float) -> None:

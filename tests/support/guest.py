@@ -41,7 +41,7 @@ class Guest:
         self.engine, self.who, self.link = engine, who, link
         self.at = at or endpoint(2)
         self.now = NOW
-        self.end = End.dialler(link_config(who, life=link), ephemeral=bytes((link,)) * 32)
+        self.end = End.dialler(link_config(who, life=link), seed=link)
         self._closed = False
         self.datagrams: list[Datagram] = []
         self.frames: list[bytes] = []

@@ -5,25 +5,28 @@ Whole engines under virtual time; what is sealed is watched at the cipher's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from meshnet.errors import DropReason
-from meshnet.events import SessionEstablished, SessionLost, SessionRenewed
+from meshnet.events import LinkLost, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint
 from meshnet.wire.ciphers import AEGIS_128L_MAX_DATAGRAMS
 from meshnet.wire.datagram import DatagramType
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, REJECT_AFTER_S, REKEY_AFTER_S, KeyLife
+from meshnet.wire.link import KEYS_EXPIRED
+from meshnet.wire.messages import TOKEN_BYTES, MessageType
 from meshnet.wire.session import Session
 from support.cluster import Cluster, Host
+from support.guest import Guest, engine_of
 from support.samples import ethernet, mac
 
 SEEDS = range(4)
 
 
 @pytest.fixture(autouse=True)
-def sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[bytes, int]]]:
+def sealed(monkeypatch: pytest.MonkeyPatch) -> set[tuple[bytes, int]]:
     """Every (key, counter) that any session seals with; a second use fails the test."""
     seen: set[tuple[bytes, int]] = set()
     seal = Session.seal
@@ -35,8 +38,7 @@ def sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[bytes, int]]]:
         return seal(session, payload)
 
     monkeypatch.setattr(Session, "seal", watched)
-    yield seen
-    assert seen
+    return seen
 
 
 def in_session(cluster: Cluster, key_life: KeyLife = DEFAULT_KEY_LIFE) -> tuple[Host, Host]:
@@ -250,6 +252,35 @@ def test_a_key_that_is_used_up_seals_nothing_more() -> None:
     assert a.engine.counters.drops == {DropReason.EXPIRED_KEY: 1}
     cluster.run_for(0.1)
     assert b.frames == [last]
+
+
+def test_links_renew_their_keys_and_stay_up() -> None:
+    cluster = Cluster()
+    a, b = in_session(cluster)
+    keys: set[bytes] = set()
+    for _ in range(8):
+        for host in (a, b):
+            [link] = host.engine._links.values()
+            assert link.protocol._send is not None
+            keys.add(link.protocol._send.key)
+        cluster.run_for(REKEY_AFTER_S / 2)
+    assert len(keys) >= 6
+    assert a.events_of(LinkLost) == b.events_of(LinkLost) == []
+
+
+def test_a_link_whose_keys_the_other_end_does_not_renew_is_ended() -> None:
+    guest = Guest(engine_of()).dial()
+    begun_at = guest.now
+    while not guest.closed():
+        guest.wait(1.0)
+        # Alive, but never one to renew: its own clock stands still.
+        if not guest.closed():
+            guest.say(MessageType.PING, bytes(TOKEN_BYTES))
+        assert guest.now < begun_at + REJECT_AFTER_S + 2
+    [lost] = [event for event in guest.events if isinstance(event, LinkLost)]
+    assert lost.reason == KEYS_EXPIRED
+    assert guest.now >= begun_at + REJECT_AFTER_S
+    assert guest.end.closed == []
 
 
 def test_relayed_pairs_renew_their_keys_too() -> None:

@@ -36,6 +36,7 @@ from meshnet.wire.link import HEADER_BYTES as LINK_FRAME_HEADER_BYTES
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkConfig, LinkProtocol
 from meshnet.wire.messages import MessageType
 from meshnet.wire.session import Session
+from support.samples import rng
 
 WIRE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
 
@@ -231,11 +232,11 @@ def test_psk_of_a_password() -> None:
 
 
 def test_hello_and_first_message_of_a_link() -> None:
-    config = LinkConfig(EXAMPLE, network_id(NETWORK), psk_of_open_network(NETWORK))
-    link = LinkProtocol(config, dialler=True, ephemeral_secret=b"\x01" * 32)
+    config = LinkConfig(EXAMPLE, network_id(NETWORK), (psk_of_open_network(NETWORK),))
+    link = LinkProtocol(config, dialler=True, rng=lambda size: b"\x01" * size)
     hello = link.data_to_send()
     assert hello == example("hello")
-    link.receive(hello)
+    link.receive(hello, 0.0)
     assert link.data_to_send() == example("link-message-1")
 
 
@@ -244,16 +245,16 @@ def test_sizes_of_the_messages_of_a_link() -> None:
     psk = psk_of_open_network(NETWORK)
     dialler, listener = (
         LinkProtocol(
-            LinkConfig(identity, network_id(NETWORK), psk),
+            LinkConfig(identity, network_id(NETWORK), (psk,)),
             dialler=identity is EXAMPLE,
-            ephemeral_secret=identity.public_key,
+            rng=rng(identity.name),
         )
         for identity in (EXAMPLE, other)
     )
     sent: list[bytes] = []
     for sender, receiver in ((dialler, listener), (listener, dialler)) * 3:
         sent.append(sender.data_to_send())
-        receiver.receive(sent[-1])
+        receiver.receive(sent[-1], 0.0)
     hellos, messages = sent[:2], sent[2:5]
     assert [len(hello) for hello in hellos] == [HELLO_BYTES] * 2
     bodies = [len(message) - LINK_FRAME_HEADER_BYTES for message in messages]
