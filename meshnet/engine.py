@@ -44,6 +44,7 @@ from meshnet.gossip.records import (
 )
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
+from meshnet.peering.floods import LinkGuard
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
@@ -123,11 +124,16 @@ class EngineConfig:
 
 @define(frozen=True)
 class Dial:
-    """A TCP connection to make; answer with `link_opened` or `dial_failed` and the same target."""
+    """A TCP connection to make; answer with `link_opened` or `dial_failed` and the same target.
+
+    ``turn`` counts the dials of this target before this one: of the addresses of a name, each is
+    to have its turn.
+    """
 
     target_id: int
     host: str
     port: int
+    turn: int = 0
 
 
 class Engine:
@@ -174,6 +180,7 @@ class Engine:
         self._endpoints = config.endpoints
         self._routes: dict[PeerName, Route] = {}
         self._relay_buckets = RelayBuckets()
+        self._link_guard = LinkGuard()
         self._reporter = Reporter(
             self.name,
             config.overlay_mtu,
@@ -220,6 +227,12 @@ class Engine:
     ) -> None:
         """A TCP connection stands: dialled for ``target_id``, or accepted when that is None."""
         outbound = target_id is not None
+        if not outbound and not self._link_guard.admits(remote, self._links.values(), now):
+            self.counters.drops[DropReason.LINK_LIMIT] += 1
+            self._ended.append(LinkOutput(link_id, b"", close=True))
+            return
+        if not outbound and (idle := self._link_guard.to_make_room(self._links.values())):
+            self._close_link(idle, CloseCode.TIMEOUT, "made room for another connection", now)
         protocol = LinkProtocol(
             self._link_config,
             dialler=outbound,
@@ -647,4 +660,5 @@ class Engine:
     def _dial_due(self, now: float) -> None:
         if not self._stopping:
             for target in self._targets.due(now):
-                self._dials.append(Dial(target.id, *(target.dialled or target.address)))
+                address = target.dialled or target.address
+                self._dials.append(Dial(target.id, *address, turn=target.dials - 1))

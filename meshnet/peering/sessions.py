@@ -18,9 +18,11 @@ from meshnet.errors import AuthenticationError, DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
+from meshnet.peering.floods import HandshakeGuard
 from meshnet.ports import Rng
 from meshnet.timers import Timers
 from meshnet.wire.ciphers import CipherId
+from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
 from meshnet.wire.handshake import PendingHandshake, initiate, read_initiation
 from meshnet.wire.identity import Identity
@@ -76,6 +78,8 @@ class Pair:
     """Since when we wait for a sign that the direct path is still good."""
     turn: int = 0
     pending: PendingHandshake | None = None
+    cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
+    """What its owner sent us to prove our address with: (cookie, by which way, when)."""
     attempts: int = 0
     last_stamp: int = -1
     current: Session | None = None
@@ -140,6 +144,7 @@ class SessionKeeper:
         self._data_path = data_path
         self._rng = rng
         self._key_life = key_life
+        self._guard = HandshakeGuard(identity.static.public, rng)
         self._pairs: dict[PeerName, Pair] = {}
         # Stamps outlive the pair: a peer that was away must not have its old messages answered.
         self._last_stamps: dict[PeerName, int] = {}
@@ -222,6 +227,8 @@ class SessionKeeper:
             return self._receive_initiation(datagram, source, members, now)
         if kind == DatagramType.RESPONSE:
             return self._receive_response(datagram, source, now)
+        if kind == DatagramType.COOKIE_REPLY:
+            return self._receive_cookie_reply(datagram, now)
         return DropReason.UNKNOWN_TYPE
 
     def drain_data_path(self, now: float) -> None:
@@ -383,11 +390,23 @@ class SessionKeeper:
             pair.reason = str(error)
             return
         self._pending[pair.pending.our_index] = pair
-        self._send(pair.pending.datagram, remote)
+        datagram = pair.pending.datagram
+        if pair.cookie is not None:
+            cookie, way, received_at = pair.cookie
+            if way == remote and now - received_at < COOKIE_LIFE_S:
+                datagram = with_proof(datagram, cookie)
+        self._send(datagram, remote)
 
     def _receive_initiation(
         self, datagram: bytes, source: Remote, members: dict[bytes, PeerName], now: float
     ) -> DropReason | None:
+        if isinstance(source, PeerName) and source not in self._pairs:
+            return DropReason.UNKNOWN_PEER
+        drop, reply = self._guard.judge(datagram, source, now)
+        if reply is not None:
+            self._send(reply, source)
+        if drop is not None:
+            return drop
         try:
             initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
         except AuthenticationError:
@@ -430,6 +449,22 @@ class SessionKeeper:
         if len(self._last_stamps) >= MAX_STAMPS:
             del self._last_stamps[next(iter(self._last_stamps))]
         self._last_stamps[peer] = stamp
+
+    def _receive_cookie_reply(self, datagram: bytes, now: float) -> DropReason | None:
+        """The other end is busy and wants our address proved: say the same again, with proof."""
+        pair = self._pending.get(HEADER.unpack_from(datagram)[3])
+        if pair is None or pair.pending is None:
+            return DropReason.UNKNOWN_SESSION
+        pending = pair.pending
+        try:
+            cookie = read_cookie_reply(datagram, pending.datagram, pair.static)
+        except AuthenticationError:
+            return DropReason.BAD_HANDSHAKE
+        known, pair.cookie = pair.cookie, (cookie, pending.remote, now)
+        if known is None or known[0] != cookie:
+            # Once for each cookie, or a recorded reply would make us send for ever.
+            self._send(with_proof(pending.datagram, cookie), pending.remote)
+        return None
 
     def _receive_response(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
         pair = self._pending.get(HEADER.unpack_from(datagram)[3])

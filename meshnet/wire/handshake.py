@@ -3,6 +3,7 @@
 The initiator knows the responder's key from its signed record. The first message carries a strictly
 rising stamp, so a recorded one can never be answered twice; the responder keeps no state that
 a stranger could make it keep, since it answers members only and holds one such session per peer.
+What stands before the Noise message, and is judged before it is read: `meshnet.wire.cookies`.
 No key is used by the responder before the first datagram sealed with it arrives.
 """
 
@@ -14,17 +15,18 @@ from attrs import define, field
 
 from meshnet.errors import AuthenticationError
 from meshnet.ids import PeerName, Remote
-from meshnet.wire import noise
+from meshnet.wire import cookies, noise
 from meshnet.wire.ciphers import CIPHERS, CipherId, choose
 from meshnet.wire.cursor import Cursor, MalformedError
-from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, DatagramType
+from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, MAC_BYTES, DatagramType
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
 
-# Outer header, cookie, e, sealed s, sealed payload without its list of ciphers.
-_MIN_INITIATION_BYTES = (
+# Outer header, mac, proof, e, sealed s, sealed payload without its list of ciphers.
+MIN_INITIATION_BYTES = (
     HEADER_BYTES
+    + MAC_BYTES
     + COOKIE_BYTES
     + noise.DH_BYTES
     + (noise.DH_BYTES + noise.TAG_BYTES)
@@ -136,19 +138,20 @@ def initiate(
         + capabilities.to_bytes(4, "big")
         + bytes((len(ciphers), *ciphers))
     )
-    header = HEADER.pack(DatagramType.INITIATION, 0, 0, 0, 0)
-    datagram = header + bytes(COOKIE_BYTES) + state.write_message(payload)
+    header = HEADER.pack(DatagramType.INITIATION, 0, 0, our_index, 0)
+    datagram = cookies.mark(header, state.write_message(payload), their_static)
     return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state, key_life)
 
 
 def read_initiation(
     identity: Identity, network_id: bytes, datagram: bytes, ephemeral_secret: bytes
 ) -> Initiation:
-    """Read a first message. Whether its static key and stamp may be answered is the caller's.
+    """Read a first message. Whether its marks are good, and its static key and stamp may be
+    answered, is the caller's to judge.
 
     Raises AuthenticationError when it is not for us, forged, or malformed.
     """
-    if len(datagram) < _MIN_INITIATION_BYTES:
+    if len(datagram) < MIN_INITIATION_BYTES:
         # Before any key is touched: a stranger's short datagram costs next to nothing.
         raise AuthenticationError("initiation too short")
     state = noise.HandshakeState.start(
@@ -158,7 +161,7 @@ def read_initiation(
         static=identity.static,
         ephemeral_secret=ephemeral_secret,
     )
-    payload = state.read_message(datagram[HEADER_BYTES + COOKIE_BYTES :])
+    payload = state.read_message(datagram[HEADER_BYTES + MAC_BYTES + COOKIE_BYTES :])
     try:
         cursor = Cursor(payload)
         stamp, index, capabilities = cursor.read_u64(), cursor.read_u32(), cursor.read_u32()

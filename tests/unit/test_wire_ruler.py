@@ -21,7 +21,10 @@ from meshnet.switch.ethernet import (
 )
 from meshnet.switch.ethernet import HEADER_BYTES as ETHERNET_HEADER_BYTES
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE, Cipher, CipherId
+from meshnet.wire.cookies import with_proof, write_cookie_reply
+from meshnet.wire.crypto import XCHACHA_NONCE_BYTES
 from meshnet.wire.datagram import (
+    COOKIE_BYTES,
     HEADER_BYTES,
     PART_HEADER_BYTES,
     PROBE_BYTES,
@@ -278,6 +281,11 @@ def test_sizes_of_the_datagrams_of_a_handshake() -> None:
     )
     start = example("initiation-start")
     assert pending.datagram[: len(start)] == start
+    proved = with_proof(pending.datagram, b"\x0c" * COOKIE_BYTES)
+    assert proved[: len(start)] == example("initiation-start-with-proof")
+    static, nonce = responder.static.public, b"\x0d" * XCHACHA_NONCE_BYTES
+    reply = write_cookie_reply(pending.datagram, b"\x0c" * COOKIE_BYTES, nonce, static)
+    assert reply == example("cookie-reply")
     response, _ = read_initiation(
         responder, network_id(NETWORK), pending.datagram, b"\x04" * 32
     ).answer(
