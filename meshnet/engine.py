@@ -47,6 +47,7 @@ from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
+from meshnet.peering.floods import LinkGuard
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
@@ -63,7 +64,9 @@ from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.identity import Identity
+from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.link import (
+    KEYS_EXPIRED,
     LinkAuthenticated,
     LinkClosed,
     LinkConfig,
@@ -145,15 +148,21 @@ class EngineConfig:
     discovery: bool = True
     capabilities: int = 0
     durable: bool = False
+    key_life: KeyLife = DEFAULT_KEY_LIFE
 
 
 @define(frozen=True)
 class Dial:
-    """A TCP connection to make; answer with `link_opened` or `dial_failed` and the same target."""
+    """A TCP connection to make; answer with `link_opened` or `dial_failed` and the same target.
+
+    ``turn`` counts the dials of this target before this one: of the addresses of a name, each is
+    to have its turn.
+    """
 
     target_id: int
     host: str
     port: int
+    turn: int = 0
 
 
 class Engine:
@@ -167,7 +176,12 @@ class Engine:
         self._rng = rng
         self._network_id = network_id(config.network)
         self._link_config = LinkConfig(
-            config.identity, self._network_id, config.psk, config.life, config.capabilities
+            config.identity,
+            self._network_id,
+            (config.psk,),
+            config.life,
+            config.capabilities,
+            config.key_life,
         )
         first_number = config.generation * STAMPS_PER_GENERATION
         self.gossip = Gossip(
@@ -188,6 +202,7 @@ class Engine:
             first_stamp=first_number,
             data_path=self.data_path,
             rng=rng,
+            key_life=config.key_life,
         )
         self._targets = Targets(self.name, rng)
         self._records: dict[PeerName, PeerRecord] = {}
@@ -205,6 +220,7 @@ class Engine:
         self._endpoints = config.endpoints
         self._routes: dict[PeerName, Route] = {}
         self._relay_buckets = RelayBuckets()
+        self._link_guard = LinkGuard()
         self._reporter = Reporter(
             self.name,
             config.overlay_mtu,
@@ -281,10 +297,16 @@ class Engine:
     ) -> None:
         """A TCP connection stands: dialled for ``target_id``, or accepted when that is None."""
         outbound = target_id is not None
+        if not outbound and not self._link_guard.admits(remote, self._links.values(), now):
+            self.counters.drops[DropReason.LINK_LIMIT] += 1
+            self._ended.append(LinkOutput(link_id, b"", close=True))
+            return
+        if not outbound and (idle := self._link_guard.to_make_room(self._links.values())):
+            self._close_link(idle, CloseCode.TIMEOUT, "made room for another connection", now)
         protocol = LinkProtocol(
             self._link_config,
             dialler=outbound,
-            ephemeral_secret=self._rng(32),
+            rng=self._rng,
             serial=next(self._dial_serials) if outbound else 0,
         )
         link = Link(link_id, protocol, remote, outbound, target_id, heard_at=now)
@@ -300,7 +322,7 @@ class Engine:
         link.heard_at = now
         failure: RemoteProtocolError | None = None
         try:
-            link.protocol.receive(data)
+            link.protocol.receive(data, now)
         except RemoteProtocolError as error:
             failure = error
         # An event may end the link (a duplicate, a malformed record): what follows is moot then.
@@ -490,7 +512,8 @@ class Engine:
         self._by_peer[who.peer] = link
         self.gossip.neighbour_up(who.peer)
         self._members[x25519_public_of(who.public_key)] = who.peer
-        self._timers.set((_Task.LINK_PING, link.id), now + LINK_PING_INTERVAL_S)
+        keys_at = link.protocol.next_deadline()
+        self._timers.set((_Task.LINK_PING, link.id), min(now + LINK_PING_INTERVAL_S, keys_at))
         if known is None:
             self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
         self._sessions.peer_reachable(
@@ -514,11 +537,14 @@ class Engine:
             self._close_link(link, code, "the peer has lost this link", now)
         elif now >= link.heard_at + LINK_TIMEOUT_S:
             self._close_link(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
+        elif not link.protocol.keep_fresh(now):
+            self._end_link(link, KEYS_EXPIRED, now, code=None, by_peer=False)
         else:
             self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
             if link.peer is not None:
                 self.gossip.compare_with(link.peer)
             deadline = min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S)
+            deadline = min(deadline, link.protocol.next_deadline())
             self._timers.set((_Task.LINK_PING, link.id), deadline)
 
     def _suspect(self, link: Link, now: float) -> None:
@@ -764,4 +790,5 @@ class Engine:
     def _dial_due(self, now: float) -> None:
         if not self._stopping:
             for target in self._targets.due(now):
-                self._dials.append(Dial(target.id, *(target.dialled or target.address)))
+                address = target.dialled or target.address
+                self._dials.append(Dial(target.id, *address, turn=target.dials - 1))

@@ -90,7 +90,7 @@ _CLOSE_TEXTS = {
 
 
 class DropReason(enum.Enum):
-    """Why a datagram, frame or record's content was dropped; each is a counter.
+    """Why a datagram, frame, connection or record's content was dropped; each is a counter.
 
     The values are the names shown in `meshnet report` and, later, in metrics.
     """
@@ -101,7 +101,11 @@ class DropReason(enum.Enum):
     UNKNOWN_SESSION = "unknown_session"
     BAD_TAG = "bad_tag"
     REPLAYED = "replayed"
+    EXPIRED_KEY = "expired_key"
     MALFORMED_PART = "malformed_part"
+    BAD_MAC = "bad_mac"
+    COOKIE_REQUIRED = "cookie_required"
+    HANDSHAKE_RATE = "handshake_rate"
     BAD_HANDSHAKE = "bad_handshake"
     UNKNOWN_PEER = "unknown_peer"
     OLD_STAMP = "old_stamp"
@@ -114,6 +118,8 @@ class DropReason(enum.Enum):
     NO_ROUTE = "no_route"
     HOP_LIMIT = "hop_limit"
     RELAY_RATE = "relay_rate"
+    # Links.
+    LINK_LIMIT = "link_limit"
     # The driver.
     UNDERLAY_SEND_FAILED = "underlay_send_failed"
     TAP_WRITE_FAILED = "tap_write_failed"

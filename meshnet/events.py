@@ -84,6 +84,14 @@ class SessionEstablished:
 
 
 @define(frozen=True)
+class SessionRenewed:
+    """The keys with ``peer`` were renewed, without a break."""
+
+    peer: PeerName
+    cipher: str
+
+
+@define(frozen=True)
 class SessionLost:
     """The data session with ``peer`` is gone."""
 
@@ -133,6 +141,7 @@ Event = (
     | ContentIgnored
     | IdentityConflict
     | SessionEstablished
+    | SessionRenewed
     | SessionLost
     | ProbeAnswered
     | ChannelChanged

@@ -13,6 +13,7 @@ from meshnet.topology.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_diala
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cursor import pack_text
 from meshnet.wire.identity import PSK_BYTES
+from meshnet.wire.key_life import REKEY_AFTER_S
 
 DEFAULT_PORT = 6783
 MAX_NETWORK_BYTES = 64
@@ -33,7 +34,8 @@ class MeshConfig:
     default the one listened on, if it is a specific one. ``password`` and ``psk`` (32 bytes)
     exclude each other; without either the network is open: sealed, but anyone may join. ``mtu`` is
     the overlay's, in bytes, the same on every peer. ``ciphers``: in order of preference; by
-    default measured.
+    default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most the
+    default; at one and a half times that they are refused.
     """
 
     nickname: str = ""
@@ -46,6 +48,7 @@ class MeshConfig:
     mtu: int = DEFAULT_OVERLAY_MTU
     discovery: bool = True
     ciphers: tuple[CipherId, ...] | None = None
+    rekey_after_s: float = REKEY_AFTER_S
 
     def __attrs_post_init__(self) -> None:
         for text in (self.nickname, self.network, self.password or "", self.listen):
@@ -69,6 +72,9 @@ class MeshConfig:
             raise ConfigError(f"mtu {self.mtu}: use {MIN_OVERLAY_MTU} to {MAX_OVERLAY_MTU}")
         if self.ciphers is not None and not self.ciphers:
             raise ConfigError("the list of ciphers is empty")
+        if not 0 < self.rekey_after_s <= REKEY_AFTER_S:
+            limit = f"more than 0 and at most {REKEY_AFTER_S:.0f} s"
+            raise ConfigError(f"rekey_after_s {self.rekey_after_s}: use {limit}")
         if len(self.advertise) > MAX_ENDPOINTS:
             raise ConfigError(f"at most {MAX_ENDPOINTS} addresses can be advertised")
         self.listen_address()

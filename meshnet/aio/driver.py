@@ -62,7 +62,6 @@ class Driver:
         self._next_link_id = 1
         self._dials: set[asyncio.Task[None]] = set()
         self._resolver = Resolver()
-        self._turns: dict[int, int] = {}
         self.failure: asyncio.Future[TapError] = self._loop.create_future()
         """Done when the mesh cannot go on, with the reason."""
         self._server: asyncio.Server | None = None
@@ -169,9 +168,7 @@ class Driver:
         try:
             endpoints = await self._resolver.resolve(dial.host, dial.port)
             # A name's addresses take turns from try to try, so one that is dead costs one try.
-            turn = self._turns.get(dial.target_id, 0)
-            self._turns[dial.target_id] = turn + 1
-            endpoint = endpoints[turn % len(endpoints)]
+            endpoint = endpoints[dial.turn % len(endpoints)]
             async with asyncio.timeout(_DIAL_TIMEOUT_S):
                 await self._loop.create_connection(
                     lambda: _LinkTransport(self, dial.target_id), endpoint.host, endpoint.port

@@ -23,6 +23,7 @@ from meshnet.events import (
     ProbeAnswered,
     SessionEstablished,
     SessionLost,
+    SessionRenewed,
     UpdatesKept,
     UpdatesLost,
 )
@@ -69,6 +70,8 @@ class EventLog:
                 addr = str(remote) if isinstance(remote, Endpoint) else "through other peers"
                 fields = {"peer": peer.short, "addr": addr, "cipher": cipher}
                 _log.info("session established", extra=fields)
+            case SessionRenewed(peer, cipher):
+                _log.debug("session renewed", extra={"peer": peer.short, "cipher": cipher})
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
             case ProbeAnswered() | ChannelChanged() | UpdatesKept() | UpdatesLost():

@@ -27,6 +27,7 @@ from meshnet.report import Report
 from meshnet.version import __version__
 from meshnet.wire.ciphers import rank_by_speed
 from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
+from meshnet.wire.key_life import KeyLife
 
 _NOT_STARTED = "the mesh is not started, or has ended; use `async with Mesh(...)`"
 
@@ -76,6 +77,7 @@ class Mesh:
                 ciphers=config.ciphers or rank_by_speed(time.perf_counter),
                 discovery=config.discovery,
                 durable=self._state is not None,
+                key_life=KeyLife(config.rekey_after_s),
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             journal = self._state.journal if self._state is not None else None

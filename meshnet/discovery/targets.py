@@ -59,6 +59,11 @@ class Target:
         """(host, port) whose turn it is."""
         return self.addresses[self._turn % len(self.addresses)]
 
+    @property
+    def dials(self) -> int:
+        """How often it was dialled."""
+        return self._turn
+
     def __str__(self) -> str:
         return join_host_port(*(self.dialled or self.address))
 

@@ -102,19 +102,17 @@ class DataPath:
             where = self.switch.from_local(frame, now)
             if where is Verdict.FLOOD:
                 part = pack_part(PartType.FRAME, frame)
-                for session in current.values():
-                    self._send(session, part)
-                copies = len(current)
+                copies = sum(self._send(session, part, now) for session in current.values())
+                if not current:
+                    drops[DropReason.NO_SESSION] += 1
             elif isinstance(where, Verdict):
                 if where is not Verdict.LOCAL:
                     drops[_DROP_OF[where]] += 1
                 continue
             elif (session_or_none := current.get(where)) is not None:
-                self._send(session_or_none, pack_part(PartType.FRAME, frame))
-                copies = 1
+                copies = int(self._send(session_or_none, pack_part(PartType.FRAME, frame), now))
             else:
                 copies = 0
-            if not copies:
                 drops[DropReason.NO_SESSION] += 1
             counters.frames_sent += copies
             counters.frame_bytes_sent += copies * len(frame)
@@ -140,6 +138,9 @@ class DataPath:
         if session is None:
             drops[DropReason.UNKNOWN_SESSION] += 1
             return
+        if session.refuses(counter, now):
+            drops[DropReason.EXPIRED_KEY] += 1
+            return
         try:
             payload = session.open(datagram)
         except AuthenticationError:
@@ -158,9 +159,9 @@ class DataPath:
             self.confirmed.append(session)
         self._receive_payload(session, payload, source, now)
 
-    def send_probe(self, session: Session, probe_id: int) -> None:
+    def send_probe(self, session: Session, probe_id: int, now: float) -> None:
         """Ask the other end of ``session`` for a sign of life."""
-        self._send(session, pack_part(PartType.PROBE, probe_id.to_bytes(PROBE_BYTES, "big")))
+        self._send(session, pack_part(PartType.PROBE, probe_id.to_bytes(PROBE_BYTES, "big")), now)
 
     def datagrams_to_send(self) -> Sequence[Datagram]:
         datagrams, self._datagrams = self._datagrams, []
@@ -170,16 +171,23 @@ class DataPath:
         frames, self._frames = self._frames, []
         return frames
 
-    def _send(self, session: Session, parts: bytes) -> None:
+    def _send(self, session: Session, parts: bytes, now: float) -> bool:
+        """Seal and send; False, and counted, when nothing may be sealed by ``session``."""
+        if session.spent(now):
+            self.counters.drops[DropReason.EXPIRED_KEY] += 1
+            return False
         datagram = session.seal(parts)
         remote = session.remote
         if type(remote) is Endpoint:
             self._datagrams.append((datagram, remote))
             self.counters.datagrams_sent += 1
         else:
-            self._pass_on(self._our_name, session.peer, MAX_HOPS, datagram)
+            self._pass_on(self._our_name, session.peer, MAX_HOPS, datagram, now)
+        return True
 
-    def _pass_on(self, src: PeerName, dst: PeerName, hops_left: int, datagram: bytes) -> None:
+    def _pass_on(
+        self, src: PeerName, dst: PeerName, hops_left: int, datagram: bytes, now: float
+    ) -> None:
         """Hand a sealed datagram to the next peer on the way to ``dst``, in our session with it."""
         via = self.next_hops.get(dst)
         hop = self._current.get(via) if via is not None else None
@@ -187,8 +195,7 @@ class DataPath:
             self.counters.drops[DropReason.NO_ROUTE] += 1
             return
         envelope = RELAY_HEADER.pack(src, dst, hops_left) + datagram
-        self._datagrams.append((hop.seal(pack_part(PartType.RELAY, envelope)), hop.remote))
-        self.counters.datagrams_sent += 1
+        self._send(hop, pack_part(PartType.RELAY, envelope), now)
 
     def _receive_relayed(self, envelope: bytes, came_from: PeerName, now: float) -> None:
         """A datagram that a neighbour passes on: ours, or to be passed on further."""
@@ -207,7 +214,7 @@ class DataPath:
             drops[DropReason.RELAY_RATE] += 1
         else:
             self.counters.datagrams_relayed += 1
-            self._pass_on(src, dst, hops_left - 1, inner)
+            self._pass_on(src, dst, hops_left - 1, inner, now)
 
     def _receive_payload(
         self, session: Session, payload: bytes, source: Remote, now: float
@@ -231,7 +238,7 @@ class DataPath:
                 if len(body) != PROBE_BYTES:
                     counters.drops[DropReason.MALFORMED_PART] += 1
                 elif part_type == PartType.PROBE:
-                    self._send(session, pack_part(PartType.PROBE_ACK, body))
+                    self._send(session, pack_part(PartType.PROBE_ACK, body), now)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
             elif part_type == PartType.RELAY:

@@ -1,7 +1,8 @@
-"""Keeps one data session with every linked peer: sets it up, measures it, mends it.
+"""Keeps one data session with every linked peer: sets it up, measures it, renews it, mends it.
 
 The end that dialled the link initiates, since it knows an address that answers; the other one steps
-in when that comes to nothing. Addresses are tried in turn.
+in when that comes to nothing. Addresses are tried in turn. Keys are renewed by another handshake
+while the old ones go on being used (wire.md section 4.1); the peer with the lesser name begins.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from typing import Literal
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
-from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost
+from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
+from meshnet.peering.floods import HandshakeGuard
 from meshnet.ports import Rng
 from meshnet.timers import Timers
 from meshnet.wire.ciphers import CipherId
+from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
 from meshnet.wire.handshake import PendingHandshake, initiate, read_initiation
 from meshnet.wire.identity import Identity
+from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
 
 # Our choice. A lost first message must not cost the healing time; after that, WireGuard's 5 s.
@@ -45,6 +49,9 @@ MAX_PROBES_IN_FLIGHT = 64
 # Stamps of peers heard last. One that is forgotten lets an old message be answered once more, and
 # that answer is of no use to who replays it.
 MAX_STAMPS = 8192
+# Sessions still received by beside the one in use: two when both ends renew at once, and one more
+# for a relayed one that lost against a direct one.
+MAX_FORMER = 3
 _RTT_GAIN = 0.25
 
 
@@ -53,6 +60,8 @@ class _Task(enum.Enum):
     PROBE = 2
     END_OF_GRACE = 3
     TRY_DIRECT = 4
+    REKEY = 5
+    EXPIRE = 6
 
 
 @define(eq=False)
@@ -69,10 +78,13 @@ class Pair:
     """Since when we wait for a sign that the direct path is still good."""
     turn: int = 0
     pending: PendingHandshake | None = None
+    cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
+    """What its owner sent us to prove our address with: (cookie, by which way, when)."""
     attempts: int = 0
     last_stamp: int = -1
     current: Session | None = None
-    previous: Session | None = None
+    former: list[Session] = field(factory=list)
+    """Still received by, oldest first: what is on its way is not lost when keys change."""
     unconfirmed: Session | None = None
     reason: str = ""
     rtt_s: float | None = None
@@ -87,6 +99,12 @@ class Pair:
         if self.current is None:
             return ""
         return "direct" if type(self.current.remote) is Endpoint else "relay"
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All that are received by."""
+        others = [session for session in (self.unconfirmed, self.current) if session is not None]
+        return [*self.former, *others]
 
     @property
     def candidates(self) -> tuple[Remote, ...]:
@@ -115,6 +133,7 @@ class SessionKeeper:
         first_stamp: int,
         data_path: DataPath,
         rng: Rng,
+        key_life: KeyLife = DEFAULT_KEY_LIFE,
     ) -> None:
         self._identity = identity
         self._network_id = network_id
@@ -124,6 +143,8 @@ class SessionKeeper:
         self._next_stamp = first_stamp
         self._data_path = data_path
         self._rng = rng
+        self._key_life = key_life
+        self._guard = HandshakeGuard(identity.static.public, rng)
         self._pairs: dict[PeerName, Pair] = {}
         # Stamps outlive the pair: a peer that was away must not have its old messages answered.
         self._last_stamps: dict[PeerName, int] = {}
@@ -206,6 +227,8 @@ class SessionKeeper:
             return self._receive_initiation(datagram, source, members, now)
         if kind == DatagramType.RESPONSE:
             return self._receive_response(datagram, source, now)
+        if kind == DatagramType.COOKIE_REPLY:
+            return self._receive_cookie_reply(datagram, now)
         return DropReason.UNKNOWN_TYPE
 
     def drain_data_path(self, now: float) -> None:
@@ -240,6 +263,10 @@ class SessionKeeper:
                 self._probe_turn(pair, now)
             elif task is _Task.TRY_DIRECT:
                 self._try_direct(pair, now)
+            elif task is _Task.REKEY:
+                self._rekey(pair, now)
+            elif task is _Task.EXPIRE:
+                self._expire(pair, now)
             else:
                 self._drop(pair, "the link was not restored in time")
 
@@ -272,9 +299,7 @@ class SessionKeeper:
                 return
             pair.attempts = 0
         self._drop_pending(pair)
-        # The exponent is bounded for the sake of the arithmetic: tries go on for days.
-        wait_s = min(FIRST_RETRY_S * 2 ** min(pair.attempts, 8), LAST_RETRY_S)
-        self._timers.set((_Task.INITIATE, pair.peer), now + wait_s)
+        self._timers.set((_Task.INITIATE, pair.peer), now + _wait_s(pair.attempts))
         if not pair.candidates:
             pair.reason = "the peer announces no address; waiting for it to call"
             return
@@ -294,6 +319,44 @@ class SessionKeeper:
             pair.turn += 1
         else:
             pair.reason = "relayed: the peer announces no address"
+
+    def _rekey(self, pair: Pair, now: float) -> None:
+        """Renew the keys in use: along the way that works, and if that fails by any other."""
+        session = pair.current
+        if session is None:
+            return
+        self._drop_pending(pair)
+        self._timers.set((_Task.REKEY, pair.peer), now + _wait_s(pair.attempts))
+        ways = tuple(dict.fromkeys((session.remote, *pair.candidates)))
+        remote = ways[pair.attempts % len(ways)]
+        pair.attempts += 1
+        self._call(pair, remote, now)
+
+    def _expire(self, pair: Pair, now: float) -> None:
+        """Forget the keys that are too old. If one was in use, nothing could be renewed."""
+        for session in pair.sessions:
+            if session.expires_at <= now:
+                self._data_path.remove_session(session)
+        pair.former = [session for session in pair.former if session.expires_at > now]
+        if pair.unconfirmed is not None and pair.unconfirmed.expires_at <= now:
+            pair.unconfirmed = None
+        if pair.current is not None and pair.current.expires_at <= now:
+            self._drop_pending(pair)
+            unanswered = f" ({pair.reason})" if pair.reason else ""
+            pair.reason = f"the keys expired before they could be renewed{unanswered}"
+            pair.current = None
+            pair.attempts = 0
+            self._timers.cancel((_Task.REKEY, pair.peer))
+            self._events.append(SessionLost(pair.peer, pair.reason))
+            self._timers.set((_Task.INITIATE, pair.peer), now)
+        self._watch_expiry(pair)
+
+    def _watch_expiry(self, pair: Pair) -> None:
+        expiries = [session.expires_at for session in pair.sessions]
+        if expiries:
+            self._timers.set((_Task.EXPIRE, pair.peer), min(expiries))
+        else:
+            self._timers.cancel((_Task.EXPIRE, pair.peer))
 
     def _drop_pending(self, pair: Pair) -> None:
         """A call that was not answered: remember why for whoever asks."""
@@ -321,16 +384,29 @@ class SessionKeeper:
                 ephemeral_secret=self._rng(32),
                 remote=remote,
                 now=now,
+                key_life=self._key_life,
             )
         except AuthenticationError as error:
             pair.reason = str(error)
             return
         self._pending[pair.pending.our_index] = pair
-        self._send(pair.pending.datagram, remote)
+        datagram = pair.pending.datagram
+        if pair.cookie is not None:
+            cookie, way, received_at = pair.cookie
+            if way == remote and now - received_at < COOKIE_LIFE_S:
+                datagram = with_proof(datagram, cookie)
+        self._send(datagram, remote)
 
     def _receive_initiation(
         self, datagram: bytes, source: Remote, members: dict[bytes, PeerName], now: float
     ) -> DropReason | None:
+        if isinstance(source, PeerName) and source not in self._pairs:
+            return DropReason.UNKNOWN_PEER
+        drop, reply = self._guard.judge(datagram, source, now)
+        if reply is not None:
+            self._send(reply, source)
+        if drop is not None:
+            return drop
         try:
             initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
         except AuthenticationError:
@@ -354,6 +430,7 @@ class SessionKeeper:
                 psk=self._psk,
                 remote=source,
                 now=now,
+                key_life=self._key_life,
             )
         except AuthenticationError as error:
             pair.reason = str(error)
@@ -363,6 +440,7 @@ class SessionKeeper:
             self._data_path.remove_session(pair.unconfirmed)
         pair.unconfirmed = session
         self._data_path.add_session(session)
+        self._watch_expiry(pair)
         self._send(response, source)
         return None
 
@@ -371,6 +449,22 @@ class SessionKeeper:
         if len(self._last_stamps) >= MAX_STAMPS:
             del self._last_stamps[next(iter(self._last_stamps))]
         self._last_stamps[peer] = stamp
+
+    def _receive_cookie_reply(self, datagram: bytes, now: float) -> DropReason | None:
+        """The other end is busy and wants our address proved: say the same again, with proof."""
+        pair = self._pending.get(HEADER.unpack_from(datagram)[3])
+        if pair is None or pair.pending is None:
+            return DropReason.UNKNOWN_SESSION
+        pending = pair.pending
+        try:
+            cookie = read_cookie_reply(datagram, pending.datagram, pair.static)
+        except AuthenticationError:
+            return DropReason.BAD_HANDSHAKE
+        known, pair.cookie = pair.cookie, (cookie, pending.remote, now)
+        if known is None or known[0] != cookie:
+            # Once for each cookie, or a recorded reply would make us send for ever.
+            self._send(with_proof(pending.datagram, cookie), pending.remote)
+        return None
 
     def _receive_response(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
         pair = self._pending.get(HEADER.unpack_from(datagram)[3])
@@ -392,18 +486,20 @@ class SessionKeeper:
         return None
 
     def _promote(self, pair: Pair, session: Session, now: float) -> None:
-        """Send by ``session`` from now on; the one before is still received by.
+        """Send by ``session`` from now on; those before are still received by.
 
         When both ends initiate at once they may each prefer another one of the two sessions: as
         both hold both, frames flow either way.
         """
-        if pair.previous is not None:
-            self._data_path.remove_session(pair.previous)
         if pair.path == "direct" and type(session.remote) is not Endpoint and _is_fresh(pair, now):
             # Both ends called at once, one of them through others: the direct session stays.
-            pair.previous = session
+            self._keep_former(pair, session)
+            self._watch_expiry(pair)
             return
-        pair.previous, pair.current = pair.current, session
+        replaced, pair.current = pair.current, session
+        if replaced is not None:
+            self._keep_former(pair, replaced)
+        self._watch_expiry(pair)
         self._data_path.use_session(session)
         pair.attempts, pair.lost_in_a_row = 0, 0
         # Reached by their call: ours is no longer needed, and may never be answered.
@@ -412,17 +508,33 @@ class SessionKeeper:
         self._timers.cancel((_Task.INITIATE, pair.peer))
         if pair.path == "relay":
             self._timers.set((_Task.TRY_DIRECT, pair.peer), now + FIRST_DIRECT_S)
-        self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
+        self._timers.set((_Task.REKEY, pair.peer), self._rekey_at(pair, session))
+        if replaced is not None and type(replaced.remote) is type(session.remote):
+            self._events.append(SessionRenewed(pair.peer, session.cipher.name))
+        else:
+            self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+
+    def _keep_former(self, pair: Pair, session: Session) -> None:
+        pair.former.append(session)
+        while len(pair.former) > MAX_FORMER:
+            self._data_path.remove_session(pair.former.pop(0))
+
+    def _rekey_at(self, pair: Pair, session: Session) -> float:
+        """The lesser name renews, the other steps in; pairs made together not at one moment."""
+        life = self._key_life
+        lead = self._identity.name < pair.peer
+        after_s = life.rekey_after_s if lead else life.step_in_after_s
+        return session.created_at + after_s + life.spread_s * self._rng(1)[0] / 256
 
     def _probe(self, pair: Pair, session: Session, now: float, *, for_user: bool) -> int:
         probe_id, self._next_probe_id = self._next_probe_id, self._next_probe_id + 1
         if len(pair.probes) >= MAX_PROBES_IN_FLIGHT:
             del pair.probes[next(iter(pair.probes))]
         pair.probes[probe_id] = (now, for_user)
-        self._data_path.send_probe(session, probe_id)
+        self._data_path.send_probe(session, probe_id, now)
         return probe_id
 
     def _probe_turn(self, pair: Pair, now: float) -> None:
@@ -436,6 +548,8 @@ class SessionKeeper:
         if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL:
             self._give_up(pair, pair.current, now)
             return
+        if pair.current.half_spent and pair.pending is None:
+            self._timers.set((_Task.REKEY, pair.peer), now)
         self._probe(pair, pair.current, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
 
@@ -446,9 +560,8 @@ class SessionKeeper:
         """
         pair.reason = f"{pair.lost_in_a_row} probes in a row were lost; calling anew"
         pair.lost_in_a_row = 0
-        if pair.previous is not None:
-            self._data_path.remove_session(pair.previous)
-        pair.previous, pair.current = session, None
+        pair.current = None
+        self._keep_former(pair, session)
         self._data_path.stop_using(session)
         self._events.append(SessionLost(pair.peer, pair.reason))
         self._timers.set((_Task.INITIATE, pair.peer), now)
@@ -466,9 +579,8 @@ class SessionKeeper:
             self._events.append(ProbeAnswered(pair.peer, probe_id, rtt_s))
 
     def _drop(self, pair: Pair, reason: str) -> None:
-        for session in (pair.current, pair.previous, pair.unconfirmed):
-            if session is not None:
-                self._data_path.remove_session(session)
+        for session in pair.sessions:
+            self._data_path.remove_session(session)
         if pair.pending is not None:
             self._pending.pop(pair.pending.our_index, None)
         for task in _Task:
@@ -484,6 +596,12 @@ class SessionKeeper:
             index = int.from_bytes(self._rng(4), "big")
             if index not in self._pending and not self._data_path.knows_index(index):
                 return index
+
+
+def _wait_s(attempts: int) -> float:
+    """How long a first message has to be answered."""
+    # The exponent is bounded for the sake of the arithmetic: tries go on for days.
+    return min(FIRST_RETRY_S * float(2 ** min(attempts, 8)), LAST_RETRY_S)
 
 
 def _is_fresh(pair: Pair, now: float) -> bool:

@@ -14,6 +14,13 @@ from attrs import define
 
 from meshnet.wire import crypto
 
+# RFC 9001 section 6.6: ChaCha20-Poly1305 keeps what it seals secret for more than the 2^62 packets
+# that a QUIC connection can have.
+CHACHA20_POLY1305_MAX_DATAGRAMS = 2**62
+# draft-irtf-cfrg-aegis-aead, security considerations: 2^48 messages under one key even with random
+# nonces. Ours are counters, which cannot collide, so this is on the safe side.
+AEGIS_128L_MAX_DATAGRAMS = 2**48
+
 
 class CipherId(enum.IntEnum):
     """Numbers on the wire (wire.md section 5.2)."""
@@ -24,13 +31,17 @@ class CipherId(enum.IntEnum):
 
 @define(frozen=True)
 class Cipher:
-    """How to seal with one cipher. ``nonce_bytes`` are the last ones of the outer header."""
+    """How to seal with one cipher. ``nonce_bytes`` are the last ones of the outer header.
+
+    ``max_datagrams`` is how many one key may seal; a session is renewed at half of them.
+    """
 
     id: CipherId
     name: str
     key_bytes: int
     nonce_bytes: int
     tag_bytes: int
+    max_datagrams: int
     seal: Callable[[bytes, bytes, bytes, bytes], bytes]
     open: Callable[[bytes, bytes, bytes, bytes], bytes]
 
@@ -42,6 +53,7 @@ CIPHERS = {
         crypto.KEY_BYTES,
         crypto.CHACHA_NONCE_BYTES,
         crypto.CHACHA_TAG_BYTES,
+        CHACHA20_POLY1305_MAX_DATAGRAMS,
         crypto.chacha_seal,
         crypto.chacha_open,
     ),
@@ -51,6 +63,7 @@ CIPHERS = {
         crypto.AEGIS_KEY_BYTES,
         crypto.AEGIS_NONCE_BYTES,
         crypto.AEGIS_TAG_BYTES,
+        AEGIS_128L_MAX_DATAGRAMS,
         crypto.aegis128l_seal,
         crypto.aegis128l_open,
     ),

@@ -17,6 +17,7 @@ from meshnet.errors import AuthenticationError
 KEY_BYTES = 32
 CHACHA_TAG_BYTES = 16
 CHACHA_NONCE_BYTES = 12
+XCHACHA_NONCE_BYTES = 24
 AEGIS_KEY_BYTES = 16
 AEGIS_NONCE_BYTES = 16
 AEGIS_TAG_BYTES = 32
@@ -36,6 +37,11 @@ def blake2s(data: bytes) -> bytes:
 def blake2b(data: bytes, person: bytes) -> bytes:
     """BLAKE2b-256; ``person`` (at most 16 bytes) keeps one use's digests apart from another's."""
     return hashlib.blake2b(data, digest_size=HASH_BYTES, person=person).digest()
+
+
+def keyed_blake2s_128(key: bytes, data: bytes) -> bytes:
+    """A MAC of 16 bytes; ``key`` has at most 32."""
+    return hashlib.blake2s(data, key=key, digest_size=16).digest()
 
 
 def hmac_blake2s(key: bytes, data: bytes) -> bytes:
@@ -63,6 +69,18 @@ def chacha_seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes:
 def chacha_open(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes:
     try:
         return bindings.crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, key)
+    except (exceptions.CryptoError, TypeError, ValueError) as error:
+        raise AuthenticationError("tag does not verify") from error
+
+
+def xchacha_seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes:
+    """With a nonce of 24 bytes, long enough to be random."""
+    return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, ad, nonce, key)
+
+
+def xchacha_open(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes:
+    try:
+        return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, key)
     except (exceptions.CryptoError, TypeError, ValueError) as error:
         raise AuthenticationError("tag does not verify") from error
 

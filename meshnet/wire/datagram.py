@@ -18,6 +18,7 @@ from meshnet.wire.cursor import MalformedError
 # From wire.md section 5.1.
 HEADER = struct.Struct(">BBHIQ")
 HEADER_BYTES = HEADER.size
+MAC_BYTES = 16
 COOKIE_BYTES = 16
 
 

@@ -3,6 +3,7 @@
 The initiator knows the responder's key from its signed record. The first message carries a strictly
 rising stamp, so a recorded one can never be answered twice; the responder keeps no state that
 a stranger could make it keep, since it answers members only and holds one such session per peer.
+What stands before the Noise message, and is judged before it is read: `meshnet.wire.cookies`.
 No key is used by the responder before the first datagram sealed with it arrives.
 """
 
@@ -14,16 +15,18 @@ from attrs import define, field
 
 from meshnet.errors import AuthenticationError
 from meshnet.ids import PeerName, Remote
-from meshnet.wire import noise
+from meshnet.wire import cookies, noise
 from meshnet.wire.ciphers import CIPHERS, CipherId, choose
 from meshnet.wire.cursor import Cursor, MalformedError
-from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, DatagramType
+from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, MAC_BYTES, DatagramType
 from meshnet.wire.identity import Identity
+from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
 
-# Outer header, cookie, e, sealed s, sealed payload without its list of ciphers.
-_MIN_INITIATION_BYTES = (
+# Outer header, mac, proof, e, sealed s, sealed payload without its list of ciphers.
+MIN_INITIATION_BYTES = (
     HEADER_BYTES
+    + MAC_BYTES
     + COOKIE_BYTES
     + noise.DH_BYTES
     + (noise.DH_BYTES + noise.TAG_BYTES)
@@ -52,6 +55,7 @@ class Initiation:
         psk: bytes,
         remote: Remote,
         now: float,
+        key_life: KeyLife = DEFAULT_KEY_LIFE,
     ) -> tuple[bytes, Session]:
         """(the response datagram, our unconfirmed session).
 
@@ -65,8 +69,8 @@ class Initiation:
         payload = our_index.to_bytes(4, "big") + capabilities.to_bytes(4, "big") + bytes((chosen,))
         header = HEADER.pack(DatagramType.RESPONSE, 0, 0, self.sender_index, 0)
         datagram = header + state.write_message(payload)
-        session = _session(state, peer, our_index, self.sender_index, chosen, remote, now)
-        return datagram, session
+        indexes = our_index, self.sender_index
+        return datagram, _session(state, peer, indexes, chosen, remote, now, key_life)
 
 
 @define
@@ -80,6 +84,7 @@ class PendingHandshake:
     datagram: bytes
     _offered: tuple[CipherId, ...]
     _state: noise.HandshakeState = field(repr=False)
+    _key_life: KeyLife
 
     def finish(self, datagram: bytes, psk: bytes, now: float) -> Session:
         """The session, ready to send. The state stays usable for a genuine answer after a forged.
@@ -96,9 +101,8 @@ class PendingHandshake:
             raise AuthenticationError(str(error)) from error
         if chosen not in self._offered:
             raise AuthenticationError(f"cipher {chosen} was not offered")
-        return _session(
-            state, self.peer, self.our_index, their_index, CipherId(chosen), self.remote, now
-        )
+        indexes, cipher_id = (self.our_index, their_index), CipherId(chosen)
+        return _session(state, self.peer, indexes, cipher_id, self.remote, now, self._key_life)
 
 
 def initiate(
@@ -114,6 +118,7 @@ def initiate(
     ephemeral_secret: bytes,
     remote: Remote,
     now: float,
+    key_life: KeyLife = DEFAULT_KEY_LIFE,
 ) -> PendingHandshake:
     """Start a handshake; send its ``datagram`` to ``remote``.
 
@@ -133,19 +138,20 @@ def initiate(
         + capabilities.to_bytes(4, "big")
         + bytes((len(ciphers), *ciphers))
     )
-    header = HEADER.pack(DatagramType.INITIATION, 0, 0, 0, 0)
-    datagram = header + bytes(COOKIE_BYTES) + state.write_message(payload)
-    return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state)
+    header = HEADER.pack(DatagramType.INITIATION, 0, 0, our_index, 0)
+    datagram = cookies.mark(header, state.write_message(payload), their_static)
+    return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state, key_life)
 
 
 def read_initiation(
     identity: Identity, network_id: bytes, datagram: bytes, ephemeral_secret: bytes
 ) -> Initiation:
-    """Read a first message. Whether its static key and stamp may be answered is the caller's.
+    """Read a first message. Whether its marks are good, and its static key and stamp may be
+    answered, is the caller's to judge.
 
     Raises AuthenticationError when it is not for us, forged, or malformed.
     """
-    if len(datagram) < _MIN_INITIATION_BYTES:
+    if len(datagram) < MIN_INITIATION_BYTES:
         # Before any key is touched: a stranger's short datagram costs next to nothing.
         raise AuthenticationError("initiation too short")
     state = noise.HandshakeState.start(
@@ -155,7 +161,7 @@ def read_initiation(
         static=identity.static,
         ephemeral_secret=ephemeral_secret,
     )
-    payload = state.read_message(datagram[HEADER_BYTES + COOKIE_BYTES :])
+    payload = state.read_message(datagram[HEADER_BYTES + MAC_BYTES + COOKIE_BYTES :])
     try:
         cursor = Cursor(payload)
         stamp, index, capabilities = cursor.read_u64(), cursor.read_u32(), cursor.read_u32()
@@ -174,22 +180,22 @@ def _prologue(network_id: bytes) -> bytes:
 def _session(
     state: noise.HandshakeState,
     peer: PeerName,
-    our_index: int,
-    their_index: int,
+    indexes: tuple[int, int],
     cipher_id: CipherId,
     remote: Remote,
     now: float,
+    key_life: KeyLife,
 ) -> Session:
     split = state.split()
     cipher = CIPHERS[cipher_id]
     # A cipher with a shorter key takes the front of the 32 bytes; each is used by one cipher only.
     return Session(
         peer,
-        our_index,
-        their_index,
+        *indexes,
         cipher,
         split.send_key[: cipher.key_bytes],
         split.receive_key[: cipher.key_bytes],
         remote,
         now,
+        key_life=key_life,
     )

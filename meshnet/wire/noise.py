@@ -8,7 +8,9 @@ our two patterns need; no fallback, no other DH, cipher or hash.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+from collections.abc import Iterable
 
 from attrs import define, field
 
@@ -277,6 +279,21 @@ class HandshakeState:
         plaintext = self._cipher.decrypt(self._hash, ciphertext) if self._cipher else ciphertext
         self._mix_hash(ciphertext)
         return plaintext
+
+
+def read_with_any(
+    state: HandshakeState, psks: Iterable[bytes], message: bytes
+) -> tuple[HandshakeState, bytes]:
+    """Read a message that mixes in a psk: (the state after the psk that fits, the payload).
+
+    ``state`` is left as it was. Raises AuthenticationError when no psk fits.
+    """
+    for psk in psks:
+        tried = state.copy()
+        tried.psk = psk
+        with contextlib.suppress(AuthenticationError):
+            return tried, tried.read_message(message)
+    raise AuthenticationError("the message does not verify with any psk")
 
 
 def _cut(message: bytes, size: int) -> tuple[bytes, bytes]:

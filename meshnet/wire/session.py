@@ -2,17 +2,19 @@
 
 The 16-byte outer header is the nonce (its last ``nonce_bytes``) and the associated data, so type,
 flags and index are bound too, and a nonce repeats only if a counter does. Counters start at 0 under
-a fresh key and only ever rise; keys are never stored, so a restart cannot repeat one.
+a fresh key and only ever rise; keys are never stored, so a restart cannot repeat one. A session
+that is `spent`, by age or by count, is neither sent nor received by; it is renewed long before.
 """
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from meshnet.errors import AuthenticationError
 from meshnet.ids import PeerName, Remote
 from meshnet.wire.ciphers import Cipher
 from meshnet.wire.datagram import HEADER, HEADER_BYTES, DatagramType
+from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.replay import ReplayWindow
 
 
@@ -32,6 +34,24 @@ class Session:
     send_counter: int = 0
     last_received_at: float = 0.0
     window: ReplayWindow = field(factory=ReplayWindow, repr=False)
+    key_life: KeyLife = DEFAULT_KEY_LIFE
+    expires_at: float = field(
+        init=False,
+        default=Factory(lambda self: self.created_at + self.key_life.reject_after_s, True),
+    )
+
+    def spent(self, now: float) -> bool:
+        """Whether nothing may be sealed by these keys any more."""
+        return now >= self.expires_at or self.send_counter >= self.cipher.max_datagrams
+
+    def refuses(self, counter: int, now: float) -> bool:
+        """Whether a datagram with this counter is not to be opened by these keys any more."""
+        return now >= self.expires_at or counter >= self.cipher.max_datagrams
+
+    @property
+    def half_spent(self) -> bool:
+        """Whether so much was sealed that the keys should be renewed whatever their age."""
+        return self.send_counter >= self.cipher.max_datagrams // 2
 
     def seal(self, payload: bytes) -> bytes:
         """A whole datagram that carries ``payload`` (parts of `meshnet.wire.datagram`)."""

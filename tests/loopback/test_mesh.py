@@ -128,6 +128,31 @@ def test_a_peer_that_stops_says_goodbye_and_is_back_after_its_restart() -> None:
     run(test)
 
 
+def test_keys_are_renewed_over_real_sockets_without_losing_a_frame(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", "meshnet")
+
+    async def test() -> None:
+        async with meshes(2, rekey_after_s=0.4) as (_, (one, other)):
+            one.send(frame(BROADCAST, MAC[0], b"here I am"))
+            await other.receive()
+            renewals: list[str] = []
+            for number in range(1000):
+                text = str(number).encode()
+                other.send(frame(MAC[0], MAC[1], text))
+                assert (await one.receive()).endswith(text)
+                renewals = [r.getMessage() for r in caplog.records if "renewed" in r.getMessage()]
+                if len(renewals) >= 6:
+                    break
+                await asyncio.sleep(0.005)
+            assert len(renewals) >= 6
+            lost = [r for r in caplog.records if r.getMessage() == "session lost"]
+            assert lost == []
+
+    run(test)
+
+
 def refusal(ours: MeshConfig, theirs: MeshConfig) -> tuple[str, str]:
     """(our row's state, its reason) when ``theirs`` is listened at and ``ours`` dials."""
     seen: list[tuple[str, str]] = []

@@ -243,9 +243,9 @@ class RoguePeer:
         self.name = identity.name
         psk = psk_of_password(password, "meshnet")
         self.protocol = LinkProtocol(
-            LinkConfig(identity, NETWORK_ID, psk, life=1),
+            LinkConfig(identity, NETWORK_ID, (psk,), life=1),
             dialler=True,
-            ephemeral_secret=os.urandom(32),
+            rng=os.urandom,
         )
         self.events: list[LinkEvent] = []
         self._stack = contextlib.ExitStack()
@@ -267,7 +267,7 @@ class RoguePeer:
         with contextlib.suppress(ConnectionResetError):
             data = self.connection.recv(65536)
         self.is_closed = not data
-        self.protocol.receive(data)
+        self.protocol.receive(data, time.monotonic())
         while (event := self.protocol.next_event()) is not None:
             self.events.append(event)
 

@@ -100,12 +100,12 @@ def test_arbitrary_frames_after_a_hello_authenticate_nobody(
 def test_after_an_error_nothing_more_is_raised_or_said(data: bytes) -> None:
     listener = End.listener(link_config(BOB))
     try:
-        listener.protocol.receive(b"not a hello")
+        listener.protocol.receive(b"not a hello", 0.0)
     except RemoteProtocolError:
         pass
     else:
         raise AssertionError("that was not a hello")
-    listener.protocol.receive(data)
+    listener.protocol.receive(data, 0.0)
     assert listener.protocol.data_to_send() == b""
     assert listener.protocol.next_event() is None
 

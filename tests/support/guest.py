@@ -8,6 +8,7 @@ from meshnet.events import Event
 from meshnet.ids import Endpoint
 from meshnet.peering.data_path import Datagram
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE
+from meshnet.wire.cookies import read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
 from meshnet.wire.handshake import PendingHandshake, initiate, read_initiation
 from meshnet.wire.identity import Identity
@@ -41,7 +42,7 @@ class Guest:
         self.engine, self.who, self.link = engine, who, link
         self.at = at or endpoint(2)
         self.now = NOW
-        self.end = End.dialler(link_config(who, life=link), ephemeral=bytes((link,)) * 32)
+        self.end = End.dialler(link_config(who, life=link), seed=link)
         self._closed = False
         self.datagrams: list[Datagram] = []
         self.frames: list[bytes] = []
@@ -123,6 +124,13 @@ class Guest:
             remote=ENGINE_AT,
             now=self.now,
         )
+
+    def proved(self, pending: PendingHandshake) -> bytes:
+        """The same first message with the proof that the engine, when busy, asks us for."""
+        self.give(pending.datagram)
+        static = self.engine.config.identity.static.public
+        reply = self.sent(DatagramType.COOKIE_REPLY)
+        return with_proof(pending.datagram, read_cookie_reply(reply, pending.datagram, static))
 
     def open_session(self, stamp: int = 1) -> Session:
         """A data session with the engine, confirmed by an empty datagram."""

@@ -22,7 +22,7 @@ from meshnet.wire.link import (
     LinkProtocol,
     RecordReceived,
 )
-from support.samples import NETWORK_ID, PSK
+from support.samples import NETWORK_ID, PSK, rng
 
 Cut = Callable[[bytes], Iterable[bytes]]
 """How a stream falls into pieces on its way."""
@@ -65,17 +65,17 @@ class End:
     error: RemoteProtocolError | None = None
 
     @classmethod
-    def dialler(cls, config: LinkConfig, ephemeral: bytes = b"\x0d" * 32, serial: int = 1) -> End:
-        return cls(LinkProtocol(config, dialler=True, ephemeral_secret=ephemeral, serial=serial))
+    def dialler(cls, config: LinkConfig, seed: object = "dialler", serial: int = 1) -> End:
+        return cls(LinkProtocol(config, dialler=True, rng=rng(seed), serial=serial))
 
     @classmethod
-    def listener(cls, config: LinkConfig, ephemeral: bytes = b"\x0e" * 32) -> End:
-        return cls(LinkProtocol(config, dialler=False, ephemeral_secret=ephemeral))
+    def listener(cls, config: LinkConfig, seed: object = "listener") -> End:
+        return cls(LinkProtocol(config, dialler=False, rng=rng(seed)))
 
-    def receive(self, data: bytes) -> None:
+    def receive(self, data: bytes, now: float = 0.0) -> None:
         """Take bytes as an engine does: errors end the link and are kept, events are drained."""
         try:
-            self.protocol.receive(data)
+            self.protocol.receive(data, now)
         except RemoteProtocolError as error:
             assert self.error is None, "a closed link raised again"
             self.error = error
@@ -102,15 +102,15 @@ class End:
         return self.closed[0].code if self.closed else None
 
 
-def pump(one: End, other: End, cut: Cut = whole) -> None:
+def pump(one: End, other: End, cut: Cut = whole, now: float = 0.0) -> None:
     """Carry bytes both ways until neither has anything to say."""
     while (there := one.protocol.data_to_send()) or (back := other.protocol.data_to_send()):
         if there:
             for piece in cut(there):
-                other.receive(piece)
+                other.receive(piece, now)
         else:
             for piece in cut(back):
-                one.receive(piece)
+                one.receive(piece, now)
 
 
 def linked(dialler: LinkConfig, listener: LinkConfig, cut: Cut = whole) -> tuple[End, End]:

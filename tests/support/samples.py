@@ -38,7 +38,7 @@ def endpoint(number: int) -> Endpoint:
 def link_config(
     who: Identity, *, psk: bytes = PSK, network: str = NETWORK, life: int = 1
 ) -> LinkConfig:
-    return LinkConfig(who, network_id(network), psk, life=life)
+    return LinkConfig(who, network_id(network), (psk,), life=life)
 
 
 def mac(number: int) -> bytes:

@@ -13,19 +13,28 @@ from attrs import evolve
 from meshnet.errors import DropReason
 from meshnet.events import LinkLost, RecordIgnored
 from meshnet.ids import PeerName
+from meshnet.peering.floods import (
+    FREE_HANDSHAKES_BURST,
+    HANDSHAKES_BURST,
+    MAX_HALF_OPEN_PER_SOURCE,
+)
 from meshnet.peering.relay_rate import RELAY_BURST_BYTES
+from meshnet.wire.cookies import COOKIE_REPLY_BYTES, mark, read_cookie_reply, with_proof
 from meshnet.wire.datagram import (
     COOKIE_BYTES,
     HEADER,
+    HEADER_BYTES,
+    MAC_BYTES,
     RELAY_HEADER,
     DatagramType,
     PartType,
     pack_part,
 )
+from meshnet.wire.key_life import REJECT_AFTER_S
 from meshnet.wire.messages import MessageType
 from support.guest import Guest, engine_of, response_to
 from support.records import endpoint_bytes, record_body, signed
-from support.samples import BOB, BROADCAST, CAROL, ethernet, flip, identity, mac
+from support.samples import BOB, BROADCAST, CAROL, endpoint, ethernet, flip, identity, mac
 
 OF_THE_DRIVER = {DropReason.UNDERLAY_SEND_FAILED, DropReason.TAP_WRITE_FAILED}
 
@@ -57,8 +66,14 @@ def unknown_type(who: Guest) -> None:
     who.give(header(200) + bytes(40))
 
 
-def cookie_reply(who: Guest) -> None:
-    who.give(header(DatagramType.COOKIE_REPLY) + bytes(40))
+def unasked_cookie_reply(who: Guest) -> None:
+    who.give(header(DatagramType.COOKIE_REPLY) + bytes(COOKIE_REPLY_BYTES - HEADER_BYTES))
+
+
+def forged_cookie_reply(who: Guest) -> None:
+    index = called(who)
+    reply = header(DatagramType.COOKIE_REPLY, index)
+    who.give(reply + bytes(COOKIE_REPLY_BYTES - HEADER_BYTES))
 
 
 def unknown_session(who: Guest) -> None:
@@ -84,6 +99,23 @@ def replayed(who: Guest) -> None:
     who.give(datagram)
 
 
+def expired_key(who: Guest) -> None:
+    session = who.open_session()
+    who.now += REJECT_AFTER_S
+    who.give(session.seal(b""))
+
+
+def expired_key_to_send_by(who: Guest) -> None:
+    who.open_session()
+    who.engine.receive_frames([ethernet(BROADCAST, mac(1))], who.now + REJECT_AFTER_S)
+
+
+def used_up_key(who: Guest) -> None:
+    session = who.open_session()
+    session.send_counter = session.cipher.max_datagrams
+    who.give(session.seal(b""))
+
+
 def malformed_part(who: Guest) -> None:
     who.give(who.open_session().seal(b"\x01\xff\xff"))
 
@@ -92,8 +124,45 @@ def short_probe(who: Guest) -> None:
     who.give(who.open_session().seal(pack_part(PartType.PROBE, b"1234567")))
 
 
+def bad_mac(who: Guest) -> None:
+    marks = bytes(MAC_BYTES + COOKIE_BYTES)
+    who.give(header(DatagramType.INITIATION) + marks + b"\x09" * 120)
+
+
+def call_for_another_peer(who: Guest) -> None:
+    who.give(mark(header(DatagramType.INITIATION), b"\x09" * 120, CAROL.static.public))
+
+
+def garbage_for(who: Guest) -> bytes:
+    ours = who.engine.config.identity.static.public
+    return mark(header(DatagramType.INITIATION), b"\x09" * 120, ours)
+
+
+def cookie_required(who: Guest) -> None:
+    for _ in range(int(FREE_HANDSHAKES_BURST) + 1):
+        who.give(garbage_for(who))
+    assert who.engine.counters.drops.pop(DropReason.BAD_HANDSHAKE) == FREE_HANDSHAKES_BURST
+
+
+def handshake_rate(who: Guest) -> None:
+    cookie_required(who)
+    garbage = garbage_for(who)
+    reply = who.sent(DatagramType.COOKIE_REPLY)
+    cookie = read_cookie_reply(reply, garbage, who.engine.config.identity.static.public)
+    for _ in range(int(HANDSHAKES_BURST) + 1):
+        who.give(with_proof(garbage, cookie))
+    assert who.engine.counters.drops.pop(DropReason.COOKIE_REQUIRED) == 1
+    assert who.engine.counters.drops.pop(DropReason.BAD_HANDSHAKE) == HANDSHAKES_BURST
+
+
+def link_limit(who: Guest) -> None:
+    for link in range(100, 101 + MAX_HALF_OPEN_PER_SOURCE):
+        who.engine.link_opened(link, endpoint(66), None, who.now)
+    who.drain()
+
+
 def bad_handshake(who: Guest) -> None:
-    who.give(header(DatagramType.INITIATION) + bytes(COOKIE_BYTES) + b"\x09" * 120)
+    who.give(garbage_for(who))
 
 
 def cut_handshake(who: Guest) -> None:
@@ -124,13 +193,17 @@ def repeated_stamp(who: Guest) -> None:
     who.give(who.call().datagram)
 
 
-def forged_response(who: Guest) -> None:
+def called(who: Guest) -> int:
+    """The index at which the engine, which now knows an address of ours, wants to be answered."""
     say_record(
         who, signed(BOB, record_body(BOB, sequence=1, endpoints=[endpoint_bytes("10.0.0.2")]))
     )
     who.wait(2.0)
-    index = who.index_in(who.sent(DatagramType.INITIATION))
-    who.give(response_to(index, b"\x09" * 60))
+    return who.index_in(who.sent(DatagramType.INITIATION))
+
+
+def forged_response(who: Guest) -> None:
+    who.give(response_to(called(who), b"\x09" * 60))
 
 
 def runt_frame(who: Guest) -> None:
@@ -224,12 +297,21 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.TRUNCATED, short),
     (DropReason.TRUNCATED, empty),
     (DropReason.UNKNOWN_TYPE, unknown_type),
-    (DropReason.UNKNOWN_TYPE, cookie_reply),
+    (DropReason.UNKNOWN_SESSION, unasked_cookie_reply),
+    (DropReason.BAD_HANDSHAKE, forged_cookie_reply),
+    (DropReason.BAD_MAC, bad_mac),
+    (DropReason.BAD_MAC, call_for_another_peer),
+    (DropReason.COOKIE_REQUIRED, cookie_required),
+    (DropReason.HANDSHAKE_RATE, handshake_rate),
+    (DropReason.LINK_LIMIT, link_limit),
     (DropReason.UNKNOWN_SESSION, unknown_session),
     (DropReason.UNKNOWN_SESSION, unasked_response),
     (DropReason.BAD_TAG, bad_tag),
     (DropReason.BAD_TAG, cut_off),
     (DropReason.REPLAYED, replayed),
+    (DropReason.EXPIRED_KEY, expired_key),
+    (DropReason.EXPIRED_KEY, expired_key_to_send_by),
+    (DropReason.EXPIRED_KEY, used_up_key),
     (DropReason.MALFORMED_PART, malformed_part),
     (DropReason.MALFORMED_PART, short_probe),
     (DropReason.BAD_HANDSHAKE, bad_handshake),

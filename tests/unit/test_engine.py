@@ -216,7 +216,7 @@ def test_a_dial_that_fails_is_told_of_and_tried_again() -> None:
 def test_a_later_dial_of_the_same_dialler_replaces_the_first() -> None:
     first = guest()
     second = first.beside(BOB)
-    second.end = End.dialler(link_config(BOB, life=1), ephemeral=b"\x02" * 32, serial=2)
+    second.end = End.dialler(link_config(BOB, life=1), seed=2, serial=2)
     second.dial()
     assert first.closed()
     assert first.end.learned is CloseCode.DUPLICATE_LINK

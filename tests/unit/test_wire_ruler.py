@@ -21,7 +21,10 @@ from meshnet.switch.ethernet import (
 )
 from meshnet.switch.ethernet import HEADER_BYTES as ETHERNET_HEADER_BYTES
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE, Cipher, CipherId
+from meshnet.wire.cookies import with_proof, write_cookie_reply
+from meshnet.wire.crypto import XCHACHA_NONCE_BYTES
 from meshnet.wire.datagram import (
+    COOKIE_BYTES,
     HEADER_BYTES,
     PART_HEADER_BYTES,
     PROBE_BYTES,
@@ -36,6 +39,7 @@ from meshnet.wire.link import HEADER_BYTES as LINK_FRAME_HEADER_BYTES
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkConfig, LinkProtocol
 from meshnet.wire.messages import MessageType
 from meshnet.wire.session import Session
+from support.samples import rng
 
 WIRE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
 
@@ -197,6 +201,7 @@ def test_sizes_of_ciphers(cipher: Cipher) -> None:
     (row,) = [r for r in table_with("5.2", "number", "nonce") if r["name"] == cipher.id.name]
     sizes = (int(row["key"]), int(row["nonce"]), int(row["tag"]))
     assert sizes == (cipher.key_bytes, cipher.nonce_bytes, cipher.tag_bytes)
+    assert int(row["datagrams of one key"]) == cipher.max_datagrams
 
 
 def test_every_drop_reason_is_listed() -> None:
@@ -230,11 +235,11 @@ def test_psk_of_a_password() -> None:
 
 
 def test_hello_and_first_message_of_a_link() -> None:
-    config = LinkConfig(EXAMPLE, network_id(NETWORK), psk_of_open_network(NETWORK))
-    link = LinkProtocol(config, dialler=True, ephemeral_secret=b"\x01" * 32)
+    config = LinkConfig(EXAMPLE, network_id(NETWORK), (psk_of_open_network(NETWORK),))
+    link = LinkProtocol(config, dialler=True, rng=lambda size: b"\x01" * size)
     hello = link.data_to_send()
     assert hello == example("hello")
-    link.receive(hello)
+    link.receive(hello, 0.0)
     assert link.data_to_send() == example("link-message-1")
 
 
@@ -243,16 +248,16 @@ def test_sizes_of_the_messages_of_a_link() -> None:
     psk = psk_of_open_network(NETWORK)
     dialler, listener = (
         LinkProtocol(
-            LinkConfig(identity, network_id(NETWORK), psk),
+            LinkConfig(identity, network_id(NETWORK), (psk,)),
             dialler=identity is EXAMPLE,
-            ephemeral_secret=identity.public_key,
+            rng=rng(identity.name),
         )
         for identity in (EXAMPLE, other)
     )
     sent: list[bytes] = []
     for sender, receiver in ((dialler, listener), (listener, dialler)) * 3:
         sent.append(sender.data_to_send())
-        receiver.receive(sent[-1])
+        receiver.receive(sent[-1], 0.0)
     hellos, messages = sent[:2], sent[2:5]
     assert [len(hello) for hello in hellos] == [HELLO_BYTES] * 2
     bodies = [len(message) - LINK_FRAME_HEADER_BYTES for message in messages]
@@ -276,6 +281,11 @@ def test_sizes_of_the_datagrams_of_a_handshake() -> None:
     )
     start = example("initiation-start")
     assert pending.datagram[: len(start)] == start
+    proved = with_proof(pending.datagram, b"\x0c" * COOKIE_BYTES)
+    assert proved[: len(start)] == example("initiation-start-with-proof")
+    static, nonce = responder.static.public, b"\x0d" * XCHACHA_NONCE_BYTES
+    reply = write_cookie_reply(pending.datagram, b"\x0c" * COOKIE_BYTES, nonce, static)
+    assert reply == example("cookie-reply")
     response, _ = read_initiation(
         responder, network_id(NETWORK), pending.datagram, b"\x04" * 32
     ).answer(

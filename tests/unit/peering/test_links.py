@@ -9,7 +9,7 @@ import pytest
 from meshnet.peering.links import Link, surplus
 from meshnet.wire.identity import Identity
 from meshnet.wire.link import LinkAuthenticated, LinkProtocol
-from support.samples import ALICE, BOB, endpoint, link_config
+from support.samples import ALICE, BOB, endpoint, link_config, rng
 
 LESSER, GREATER = sorted((ALICE, BOB), key=lambda who: who.name)
 
@@ -28,7 +28,7 @@ def as_seen_by(us: Identity, number: int, dial: Dial, *, life: int = 1) -> Link:
     protocol = LinkProtocol(
         link_config(us),
         dialler=outbound,
-        ephemeral_secret=bytes(32),
+        rng=rng(number),
         serial=serial if outbound else 0,
     )
     peer = other(us)
@@ -69,5 +69,5 @@ def test_a_link_to_a_former_life_is_the_one_to_close(dialler: Identity) -> None:
 
 
 def test_a_link_has_no_peer_before_it_is_authenticated() -> None:
-    protocol = LinkProtocol(link_config(ALICE), dialler=False, ephemeral_secret=bytes(32))
+    protocol = LinkProtocol(link_config(ALICE), dialler=False, rng=rng(1))
     assert Link(1, protocol, endpoint(1), False, None).peer is None

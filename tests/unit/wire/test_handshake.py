@@ -6,7 +6,7 @@ import pytest
 
 from meshnet.errors import AuthenticationError
 from meshnet.wire.ciphers import CipherId
-from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, DatagramType
+from meshnet.wire.datagram import COOKIE_BYTES, HEADER, HEADER_BYTES, MAC_BYTES, DatagramType
 from meshnet.wire.handshake import Initiation, PendingHandshake, initiate, read_initiation
 from meshnet.wire.identity import Identity
 from meshnet.wire.session import Session
@@ -82,8 +82,9 @@ def test_nothing_of_it_is_in_clear() -> None:
 
 def test_the_headers_name_type_and_receiver() -> None:
     pending = start()
-    assert HEADER.unpack_from(pending.datagram) == (DatagramType.INITIATION, 0, 0, 0, 0)
-    assert pending.datagram[HEADER_BYTES : HEADER_BYTES + COOKIE_BYTES] == bytes(COOKIE_BYTES)
+    assert HEADER.unpack_from(pending.datagram) == (DatagramType.INITIATION, 0, 0, A_INDEX, 0)
+    proof_at = HEADER_BYTES + MAC_BYTES
+    assert pending.datagram[proof_at : proof_at + COOKIE_BYTES] == bytes(COOKIE_BYTES)
     response, _ = answer(pending.datagram)
     assert HEADER.unpack_from(response) == (DatagramType.RESPONSE, 0, 0, A_INDEX, 0)
 
@@ -143,7 +144,7 @@ def test_an_initiation_is_for_one_peer_of_one_network(who: Identity, network: by
 
 def test_any_changed_byte_of_an_initiation_is_noticed() -> None:
     datagram = start().datagram
-    for at in range(HEADER_BYTES + COOKIE_BYTES, len(datagram)):
+    for at in range(HEADER_BYTES + MAC_BYTES + COOKIE_BYTES, len(datagram)):
         with pytest.raises(AuthenticationError):
             read(flip(datagram, 8 * at))
 

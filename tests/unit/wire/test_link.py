@@ -58,8 +58,8 @@ def test_both_ends_learn_who_the_other_is(cut: Cut) -> None:
 
 def test_capabilities_reach_the_other_end() -> None:
     dialler, listener = linked(
-        LinkConfig(ALICE, NETWORK_ID, bytes(32), capabilities=5),
-        LinkConfig(BOB, NETWORK_ID, bytes(32), capabilities=6),
+        LinkConfig(ALICE, NETWORK_ID, (bytes(32),), capabilities=5),
+        LinkConfig(BOB, NETWORK_ID, (bytes(32),), capabilities=6),
     )
     assert (dialler.authenticated[0].capabilities, listener.authenticated[0].capabilities) == (6, 5)
 
@@ -215,9 +215,9 @@ def test_a_listener_says_nothing_before_it_has_read_a_whole_hello() -> None:
 def test_an_error_is_raised_once_and_then_all_is_ignored() -> None:
     listener = End.listener(link_config(BOB))
     with pytest.raises(RemoteProtocolError):
-        listener.protocol.receive(b"nonsense")
-    listener.protocol.receive(b"more nonsense")
-    listener.protocol.receive(hello())
+        listener.protocol.receive(b"nonsense", 0.0)
+    listener.protocol.receive(b"more nonsense", 0.0)
+    listener.protocol.receive(hello(), 0.0)
     assert listener.protocol.data_to_send() == b""
 
 
@@ -326,7 +326,7 @@ def test_events_before_an_error_can_still_be_drained() -> None:
     dialler, listener = established()
     dialler.protocol.send_record(b"good")
     with pytest.raises(RemoteProtocolError):
-        listener.protocol.receive(dialler.protocol.data_to_send() + frame(99, b""))
+        listener.protocol.receive(dialler.protocol.data_to_send() + frame(99, b""), 0.0)
     listener.receive(b"")
     assert listener.records == [b"good"]
 
