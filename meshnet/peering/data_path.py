@@ -16,9 +16,8 @@ from meshnet.errors import AuthenticationError, DropReason
 from meshnet.events import Event, FloodLimited, LoopSuspected
 from meshnet.ids import Endpoint, PeerName, Remote, format_mac
 from meshnet.peering.relay_rate import RelayBuckets
-from meshnet.switch.announce import Announcer
+from meshnet.switch.announce import Announcer, arrival_notice
 from meshnet.switch.claims import ClaimTable
-from meshnet.switch.ethernet import MAC_BYTES
 from meshnet.switch.storm import StormLimit
 from meshnet.switch.switch import Switch, Verdict
 from meshnet.topology.routes import MAX_HOPS
@@ -139,26 +138,30 @@ class DataPath:
         for frame in frames:
             where = self.switch.from_local(frame, now)
             if where is Verdict.FLOOD:
-                if frame[0] & 1:
-                    self._look_at(frame, None, now)
-                if not current:
-                    drops[DropReason.NO_SESSION] += 1
-                    continue
-                if self._may_flood(None, len(current), frame, now):
-                    self._send_frame(current.values(), frame)
-                    continue
-                # A storm stops what is for all, never what is known to be for one.
-                where = self.switch.place_of(frame[:MAC_BYTES], now)
-                if isinstance(where, Verdict):
-                    drops[DropReason.STORM] += 1
-                    continue
-            if isinstance(where, Verdict):
+                self._flood(frame, now)
+            elif isinstance(where, Verdict):
                 if where is not Verdict.LOCAL:
                     drops[_DROP_OF[where]] += 1
             elif (session := current.get(where)) is not None:
                 self._send_frame((session,), frame)
             else:
                 drops[DropReason.NO_SESSION] += 1
+        if self.switch.arrived:
+            for mac in self.switch.arrived if current else ():
+                self._flood(arrival_notice(mac), now)
+            self.switch.arrived.clear()
+
+    def _flood(self, frame: bytes, now: float) -> None:
+        """A frame from the local side to every peer."""
+        drops, sessions = self.counters.drops, self._current.values()
+        if frame[0] & 1:
+            self._look_at(frame, None, now)
+        if not sessions:
+            drops[DropReason.NO_SESSION] += 1
+        elif self._may_flood(None, len(sessions), frame, now):
+            self._send_frame(sessions, frame)
+        else:
+            drops[DropReason.STORM] += 1
 
     def receive_datagrams(self, datagrams: Iterable[Datagram], now: float) -> list[Datagram]:
         """Datagrams from the underlay; those of other types than DATA are given back."""

@@ -4,7 +4,8 @@ A peer that comes back with another MAC address (its state directory was lost) w
 until its neighbours' caches age, half a minute or more. So our addresses are announced to each peer
 when frames begin to flow to it, and to all when they change: gratuitous ARP requests (RFC 5227
 section 3) and unsolicited neighbour advertisements (RFC 4861 section 7.2.6), as an interface that
-has just come up would send them.
+has just come up would send them. Of other hosts' interfaces we know the MAC address alone: one that
+comes to our side is announced to the other switches.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ MAX_ANNOUNCED = 64
 ARP = struct.Struct(">HHBBH6s4s6s4s")
 ARP_OF_ETHERNET_IPV4 = (1, 0x0800, 6, 4)
 ARP_REQUEST, ARP_REPLY = 1, 2
+_RARP_REQUEST = 3
+_ETHERTYPE_RARP = b"\x80\x35"
 IPV6_HEADER = struct.Struct(">IHBB16s16s")
 ICMPV6_HEADER = struct.Struct(">BBHI")
 IPV6_VERSION = 6 << 28
@@ -76,6 +79,16 @@ def unsolicited_advertisement(address: IPv6Address, mac: bytes, *, router: bool)
         + ICMPV6_HEADER.pack(NEIGHBOUR_ADVERTISEMENT, 0, checksum, flags)
         + rest
     )
+
+
+def arrival_notice(mac: bytes) -> bytes:
+    """A broadcast frame from ``mac`` that says nothing else: switches learn by it where that is.
+
+    A reverse ARP request (RFC 903) without an address, which hypervisors send for a guest that has
+    moved. No host of today answers it.
+    """
+    body = ARP.pack(*ARP_OF_ETHERNET_IPV4, _RARP_REQUEST, mac, bytes(4), mac, bytes(4))
+    return BROADCAST + mac + _ETHERTYPE_RARP + body.ljust(MIN_PAYLOAD_BYTES, b"\0")
 
 
 def internet_checksum(data: bytes) -> int:

@@ -40,14 +40,16 @@ class Verdict(enum.Enum):
 class Switch:
     """The MAC table and the decisions. ``None`` in the table is the local side.
 
-    ``moves`` counts changes of side. ``flapping`` collects MAC addresses that keep changing sides,
-    for the data path to drain.
+    ``moves`` counts changes of side. For the data path to drain: ``flapping`` collects MAC
+    addresses that keep changing sides, ``arrived`` those that have come to our side by a frame that
+    not all peers see.
     """
 
     def __init__(self, overlay_mtu: int) -> None:
         self.max_frame_bytes = max_frame_bytes(overlay_mtu)
         self.moves = 0
         self.flapping: list[bytes] = []
+        self.arrived: list[bytes] = []
         self._table: dict[bytes, tuple[PeerName | None, float]] = {}
         self._movers: dict[bytes, tuple[int, float]] = {}
 
@@ -55,18 +57,17 @@ class Switch:
         return len(self._table)
 
     def from_local(self, frame: bytes, now: float) -> PeerName | Verdict:
-        """Learn the sender as ours; where does the frame go?
-
-        The first frame of a sender that was not known to be here goes to all, whoever it is for:
-        it may have moved here, and those that still send to where it was must see it too.
-        """
+        """Learn the sender as ours; where does the frame go?"""
         if (fault := self._check(frame)) is not None:
             return fault
         new = self._learn(frame[MAC_BYTES : 2 * MAC_BYTES], None, now)
         if frame[0] & 1:
             return Verdict.FLOOD
         where = self.place_of(frame[:MAC_BYTES], now)
-        return Verdict.FLOOD if new and where is not Verdict.LOCAL else where
+        if new and where is not Verdict.FLOOD:
+            # It may have moved here, and some may still send to where it was.
+            self.arrived.append(frame[MAC_BYTES : 2 * MAC_BYTES])
+        return where
 
     def from_peer(self, frame: bytes, peer: PeerName, now: float) -> Verdict:
         """Learn the sender as ``peer``'s. `LOCAL` and `FLOOD` both go to the local side."""
