@@ -19,6 +19,7 @@ import enum
 import itertools
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from attrs import define, field
 
@@ -267,6 +268,17 @@ class Engine:
             self._timers.set((_Task.FLUSH, 0), now + FLUSH_DELAY_S)
         return ticket
 
+    def set_own_addresses(
+        self,
+        mac: bytes,
+        addresses: Sequence[IPv4Address | IPv6Address],
+        *,
+        router: bool,
+        now: float,
+    ) -> None:
+        """This host's overlay addresses, all at ``mac``: announced to neighbours from now on."""
+        self.data_path.set_own_addresses(mac, addresses, router=router, now=now)
+
     def ping(self, peer: PeerName, now: float) -> int | None:
         """Probe ``peer``'s data session; a `ProbeAnswered` with the returned id follows, or never.
 
@@ -399,6 +411,7 @@ class Engine:
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
+        self.data_path.handle_timer(now)
         self._dial_due(now)
 
     # Outputs.
@@ -435,17 +448,20 @@ class Engine:
     def next_event(self) -> Event | None:
         if self._events:
             return self._events.popleft()
-        event = self._sessions.next_event() or self.channels.next_event()
-        if isinstance(event, BadEntry):
+        if (event := self._sessions.next_event() or self.data_path.next_event()) is not None:
+            return event
+        change = self.channels.next_event()
+        if isinstance(change, BadEntry):
             self.counters.drops[DropReason.BAD_ENTRY] += 1
-            return ContentIgnored(event.writer, DropReason.BAD_ENTRY, event.text)
-        return event
+            return ContentIgnored(change.writer, DropReason.BAD_ENTRY, change.text)
+        return change
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None: not before another input."""
         deadlines = (
             self._timers.next_deadline(),
             self._sessions.next_deadline(),
+            self.data_path.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
             self._now if self.gossip.has_more_to_send else None,
             self.channels.next_work_at(self._now),

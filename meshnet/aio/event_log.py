@@ -11,14 +11,17 @@ from typing import Any
 
 from meshnet.errors import CloseCode
 from meshnet.events import (
+    AddressConflict,
     ChannelChanged,
     ContentIgnored,
     DialFailed,
     Event,
+    FloodLimited,
     IdentityConflict,
     LinkEstablished,
     LinkLost,
     LinkRefused,
+    LoopSuspected,
     PeerDiscovered,
     ProbeAnswered,
     SessionEstablished,
@@ -27,7 +30,7 @@ from meshnet.events import (
     UpdatesKept,
     UpdatesLost,
 )
-from meshnet.ids import Endpoint
+from meshnet.ids import Endpoint, PeerName
 
 # Our choice: enough to see what goes on, too little to fill a disk.
 _BURST = 20.0
@@ -74,6 +77,14 @@ class EventLog:
                 _log.debug("session renewed", extra={"peer": peer.short, "cipher": cipher})
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
+            case AddressConflict(address, ((mac, peer), (other_mac, other))):
+                fields = {"address": address, "mac": mac, "side": _side(peer)}
+                fields |= {"other_mac": other_mac, "other_side": _side(other)}
+                self._warn_seldom("address conflict", fields)
+            case FloodLimited(side):
+                self._warn_seldom("too much broadcast", {"side": _side(side)})
+            case LoopSuspected(mac):
+                self._warn_seldom("loop suspected", {"mac": mac})
             case ProbeAnswered() | ChannelChanged() | UpdatesKept() | UpdatesLost():
                 pass  # For who asked.
 
@@ -115,3 +126,7 @@ class EventLog:
             fields["suppressed"] = self._suppressed
             self._suppressed = 0
         _log.warning(message, extra=fields)
+
+
+def _side(peer: PeerName | None) -> str:
+    return peer.short if peer is not None else "local"
