@@ -32,8 +32,9 @@ _DIAL_TIMEOUT_S = 3.0
 # A peer that stops reading must not make us keep everything it was to be told.
 # All records there can be are 4 MiB.
 _MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
-# All links together; strangers that come on top are turned away at once.
-_MAX_LINKS = 1024
+# Connections that have not shown who they are, on top of the links that `conn_limit` allows; more
+# are turned away at once.
+_MAX_STRANGERS = 512
 
 _log = logging.getLogger("meshnet")
 
@@ -100,6 +101,7 @@ class Driver:
             link = self._links.get(output.link)
             if link is not None:
                 link.send(output.data, close=output.close)
+                engine.counters.link_bytes_sent += len(output.data)
         for dial in engine.dials_to_make():
             task = self._loop.create_task(self._dial(dial))
             self._dials.add(task)
@@ -189,9 +191,10 @@ class Driver:
 
     @property
     def is_crowded(self) -> bool:
-        return len(self._links) >= _MAX_LINKS
+        return len(self._links) >= self._engine.config.conn_limit + _MAX_STRANGERS
 
     def link_data(self, link_id: LinkId, data: bytes) -> None:
+        self._engine.counters.link_bytes_received += len(data)
         self._engine.receive_link_bytes(link_id, data, monotonic())
         self.drain()
 

@@ -20,8 +20,9 @@ from meshnet.engine import Engine, EngineConfig
 from meshnet.errors import LocalProtocolError
 from meshnet.events import Event, ProbeAnswered
 from meshnet.ids import Endpoint, PeerName, join_host_port
+from meshnet.peering.event_counts import EventCounts
 from meshnet.ports import FramePort, StatePort
-from meshnet.report import Report
+from meshnet.report import Explanation, RefusalReport, Report, TargetReport
 from meshnet.version import __version__
 from meshnet.wire.ciphers import rank_by_speed
 from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
@@ -51,6 +52,7 @@ class Mesh:
         self._listen = ("", 0)
         self._changed = asyncio.Event()
         self._log = EventLog(time.monotonic)
+        self._counts = EventCounts()
         self._pings: dict[int, asyncio.Future[float]] = {}
 
     async def __aenter__(self) -> Self:
@@ -72,6 +74,7 @@ class Mesh:
                 overlay_mtu=config.mtu,
                 ciphers=config.ciphers or rank_by_speed(time.perf_counter),
                 discovery=config.discovery,
+                conn_limit=config.conn_limit,
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             for peer in config.peers:
@@ -110,6 +113,15 @@ class Mesh:
         engine = self._running
         engine.connect(*parse_peer(peer), time.monotonic())
         self._drain()
+
+    def forget(self, peer: str) -> bool:
+        """Undo `connect`; a link that nothing else asks for ends. False: it was not given.
+
+        Raises ConfigError when ``peer`` is no address.
+        """
+        known = self._running.forget(*parse_peer(peer), time.monotonic())
+        self._drain()
+        return known
 
     def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Announce these addresses of ours from now on."""
@@ -161,6 +173,21 @@ class Mesh:
         finally:
             del self._pings[probe_id]
 
+    def targets(self) -> list[TargetReport]:
+        """Everything that is dialled: addresses given, and peers heard of."""
+        return self._running.reports.targets(time.monotonic())
+
+    def explain(self, peer: PeerName) -> Explanation:
+        """Why ``peer`` is connected as it is, or is not."""
+        return self._running.reports.explain(peer, time.monotonic())
+
+    def explain_address(self, address: str) -> Explanation | None:
+        """The same of whoever is dialled at ``HOST[:PORT]``; None when nobody is.
+
+        Raises ConfigError when that is no address.
+        """
+        return self._running.reports.explain_address(*parse_peer(address), time.monotonic())
+
     def report(self) -> Report:
         """Everything this peer says of itself, as `meshnet report` prints it."""
         engine = self._running
@@ -180,6 +207,16 @@ class Mesh:
             "peers": engine.reports.peers(),
             "connections": connections,
             "routes": engine.reports.route_list(),
+            "control": {
+                "counters": {
+                    **self._counts.counters,
+                    "handshakes_started": counters.handshakes_started,
+                    "handshakes_answered": counters.handshakes_answered,
+                    "link_bytes_sent": counters.link_bytes_sent,
+                    "link_bytes_received": counters.link_bytes_received,
+                },
+                "links_refused": self._refusals(),
+            },
             "data_path": {
                 "offloads": {},
                 "counters": {
@@ -194,6 +231,12 @@ class Mesh:
                 "drops": {reason.value: count for reason, count in counters.drops.items()},
             },
         }
+
+    def _refusals(self) -> list[RefusalReport]:
+        return [
+            {"code": code.name.lower() if code is not None else "none", "by": by, "count": count}
+            for (code, by), count in self._counts.refused.items()
+        ]
 
     @property
     def _running(self) -> Engine:
@@ -222,6 +265,7 @@ class Mesh:
 
     def _on_event(self, event: Event) -> None:
         self._changed.set()
+        self._counts.count(event)
         if isinstance(event, ProbeAnswered):
             waiter = self._pings.get(event.probe_id)
             if waiter is not None and not waiter.done():

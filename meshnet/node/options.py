@@ -13,6 +13,7 @@ from typing import NoReturn
 from attrs import define
 
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
+from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
 from meshnet.linux.addresses import Interface
 from meshnet.node.sources import merged
@@ -56,6 +57,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         password=_password(options.password, options.password_file),
         mtu=options.mtu,
         discovery=not options.no_discovery,
+        conn_limit=options.conn_limit,
     )
     return NodeConfig(
         mesh=mesh,
@@ -113,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--password", action="append", default=[], help="shared by the whole network")
     add("--password-file", action="append", default=[], metavar="FILE", help="its first line")
     add("--no-discovery", action="store_true", help="dial only the peers given here")
+    add(
+        "--conn-limit",
+        type=int,
+        default=DEFAULT_CONN_LIMIT,
+        metavar="N",
+        help=f"links to this many peers at most (default: {DEFAULT_CONN_LIMIT})",
+    )
     add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
     add("--no-tap", action="store_true", help="run without a device")
     add(

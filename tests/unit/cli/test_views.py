@@ -47,6 +47,7 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
         "peers": [{"name": "cd" * 16, "nickname": NASTY, "reachable": True, "connections": []}],
         "connections": list(connections),
         "routes": [],
+        "control": {"counters": {}, "links_refused": []},
         "data_path": {"offloads": {}, "counters": {}, "drops": {"replayed": 3}},
     }
 
