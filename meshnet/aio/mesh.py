@@ -108,6 +108,11 @@ class Mesh:
         """``HOST:PORT`` listened on; usable as another mesh's peer when the host is specific."""
         return join_host_port(*self._listen)
 
+    @property
+    def is_ready(self) -> bool:
+        """Started, not ended, and the frame port is there."""
+        return self._driver is not None and not self._driver.failure.done()
+
     def connect(self, peer: str) -> None:
         """Keep a link to whoever answers at ``HOST[:PORT]``. Raises ConfigError."""
         engine = self._running
@@ -194,7 +199,7 @@ class Mesh:
         connections = engine.reports.connections()
         counters = engine.counters
         return {
-            "ready": self._driver is not None and not self._driver.failure.done(),
+            "ready": self.is_ready,
             "name": str(engine.name),
             "nickname": self.config.nickname,
             "network": self.config.network,

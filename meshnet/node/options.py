@@ -15,6 +15,7 @@ from attrs import define
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
 from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
+from meshnet.ids import split_host_port
 from meshnet.linux.addresses import Interface
 from meshnet.node.sources import merged
 from meshnet.paths import default_api_path, default_state_dir
@@ -33,6 +34,8 @@ class NodeConfig:
     addresses: tuple[Interface, ...]
     state_dir: Path
     api: Path
+    status_addr: tuple[str, int] | None
+    metrics: tuple[str, int] | None
     log_level: str
     log_format: str
 
@@ -65,6 +68,8 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         addresses=addresses,
         state_dir=options.state_dir,
         api=options.api,
+        status_addr=_address("--status-addr", options.status_addr),
+        metrics=_address("--metrics", options.metrics),
         log_level=options.log_level,
         log_format=options.log_format,
     )
@@ -141,6 +146,18 @@ def _parser() -> argparse.ArgumentParser:
         help=f"identity and such (default: {state_dir})",
     )
     add("--api", type=Path, default=api, metavar="PATH", help=f"unix socket (default: {api})")
+    add(
+        "--status-addr",
+        default="",
+        metavar="[HOST]:PORT",
+        help="serve report, status and /healthz by HTTP, read-only, to anyone (default: off)",
+    )
+    add(
+        "--metrics",
+        default="",
+        metavar="[HOST]:PORT",
+        help="serve /metrics for Prometheus, to anyone; may be the same address (default: off)",
+    )
     add("--log-level", choices=_LOG_LEVELS, default="info", help="default: info")
     add("--log-format", choices=("text", "json"), default="text", help="default: text")
     return parser
@@ -167,6 +184,16 @@ def _interface(text: str) -> Interface:
     ):
         raise ConfigError(f"--address {text}: that is the network itself, not a host in it")
     return interface
+
+
+def _address(option: str, text: str) -> tuple[str, int] | None:
+    """(host, port) to serve on; an empty host is every address. None: not asked for."""
+    if not text:
+        return None
+    try:
+        return split_host_port(text, None)
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}; write [HOST]:PORT") from None
 
 
 def _password(given: Sequence[str], files: Sequence[str]) -> str | None:
