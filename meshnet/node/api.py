@@ -69,7 +69,7 @@ class ApiServer:
         addresses = _addresses(request)
         for address in addresses:
             self._mesh.connect(address)
-        return as_json({"connected": addresses})
+        return as_json({"connecting": addresses})
 
     async def _forget(self, request: Request) -> Answer:
         addresses = _addresses(request)

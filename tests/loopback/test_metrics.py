@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from test_status import LOCAL, get, node
 
 from meshnet import Mesh, MeshConfig
 from meshnet.errors import CloseCode, DropReason
@@ -21,6 +20,7 @@ from meshnet.node.http import Request
 from meshnet.node.metrics import MAX_PEER_SERIES, METRICS, MeshCollector, metrics_routes
 from meshnet.report import ConnectionReport
 from meshnet.testing import MemoryPort
+from support.node_process import LOCAL, get, node
 
 PSK = bytes(32)
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
