@@ -17,7 +17,7 @@ from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
 from meshnet.ids import split_host_port
 from meshnet.linux.addresses import Interface
-from meshnet.node.sources import merged
+from meshnet.node.sources import merged, misspelt
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
@@ -27,7 +27,10 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @define(frozen=True, kw_only=True)
 class NodeConfig:
-    """Everything one node is told. ``tap`` is None when it runs without a device."""
+    """Everything one node is told. ``tap`` is None when it runs without a device.
+
+    ``ignored_variables`` of the environment are no options, but look like some.
+    """
 
     mesh: MeshConfig
     tap: str | None
@@ -36,6 +39,7 @@ class NodeConfig:
     api: Path
     status_addr: tuple[str, int] | None
     metrics: tuple[str, int] | None
+    ignored_variables: tuple[str, ...]
     log_level: str
     log_format: str
 
@@ -46,7 +50,9 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     >>> parse_options(["--no-tap", "--nickname", "a", "host-b"], {}).mesh.peers
     ('host-b',)
     """
-    options = merged(_parser(), arguments, environment)
+    parser = _parser()
+    ignored = tuple(misspelt(parser, environment))
+    options = merged(parser, arguments, environment)
     tap = None if options.no_tap else options.tap
     addresses = tuple(_interface(text) for text in options.address)
     if addresses and tap is None:
@@ -70,6 +76,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         api=options.api,
         status_addr=_address("--status-addr", options.status_addr),
         metrics=_address("--metrics", options.metrics),
+        ignored_variables=ignored,
         log_level=options.log_level,
         log_format=options.log_format,
     )

@@ -17,6 +17,7 @@ from meshnet.ids import Endpoint, join_host_port, split_host_port
 from meshnet.linux.addresses import add_address, host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
 from meshnet.node.http import HttpServer, Routes
+from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
 from meshnet.node.status import status_routes
 from meshnet.store.state import FileState
@@ -57,9 +58,13 @@ async def run(config: NodeConfig) -> None:
             "node started",
             extra={"peer": mesh.name.short, "addr": mesh.address, "network": config.mesh.network},
         )
+        if config.ignored_variables:
+            _log.warning("variables ignored", extra={"text": ", ".join(config.ignored_variables)})
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
+        notify(READY)
         await _until_first(stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config))
+        notify(STOPPING)
         _log.info("node stopping", extra={"peer": mesh.name.short})
 
 

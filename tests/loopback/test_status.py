@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from meshnet.node.options import parse_options
 from meshnet.node.run import run as run_node
 from meshnet.node.status import status_routes, status_text
 from meshnet.testing import MemoryPort
-from support.node_process import LOCAL, get, node, node_command
+from support.node_process import LOCAL, environment, get, node, node_command
 
 PSK = bytes(32)
 
@@ -92,3 +93,18 @@ def test_a_port_in_use_names_the_option(tmp_path: Path, option: str) -> None:
         with pytest.raises(ListenError, match=f"in use; choose another with {option}"):
             asyncio.run(run_node(config))
     assert not (tmp_path / "api.sock").exists()
+
+
+def test_variables_that_look_misspelt_are_named_in_one_line_of_the_log(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        node_command(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment(), "MESHNET_NIKNAME": "x", "MESHNET_PORT": "tcp://10.0.0.1:6783"},
+    )
+    assert process.stderr is not None
+    lines = [process.stderr.readline() for _ in range(3)]
+    process.terminate()
+    process.communicate(timeout=10)
+    [warning] = [line for line in lines if "variables ignored" in line]
+    assert 'text="MESHNET_NIKNAME (did you mean MESHNET_NICKNAME?)"' in warning
