@@ -93,6 +93,9 @@ class Driver:
             self._loop.remove_reader(self._frame_port.fileno())
         await self._until_links_closed()
         self._udp.close()
+        # A loop gives timers and readers back on its next turn; whoever makes mesh after mesh
+        # without ever waiting would otherwise keep those of all.
+        await asyncio.sleep(0)
 
     def drain(self) -> None:
         """Carry out everything the engine wants done; call it after every input."""
