@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from meshnet.errors import ApiError
 from meshnet.paths import default_api_path
-from meshnet.report import Pong, Report
+from meshnet.report import Explanation, Pong, Report, TargetReport
 
 _TIMEOUT_S = 10.0
 
@@ -25,6 +26,24 @@ class Client:
     def report(self) -> Report:
         """Everything the node says of itself."""
         return cast(Report, self._call("GET", "/v1/report"))
+
+    def targets(self) -> list[TargetReport]:
+        """Everything that the node dials."""
+        return cast(list[TargetReport], self._call("GET", "/v1/targets"))
+
+    def connect(self, addresses: Sequence[str]) -> list[str]:
+        """Have the node keep links to these (``HOST[:PORT]``); as it understood them."""
+        answer = self._call("POST", "/v1/connect?" + urlencode({"peer": addresses}, doseq=True))
+        return cast(list[str], answer["connecting"])
+
+    def forget(self, addresses: Sequence[str]) -> list[str]:
+        """Undo `connect`, or a peer given at the node's start. All of them, or none."""
+        answer = self._call("POST", "/v1/forget?" + urlencode({"peer": addresses}, doseq=True))
+        return cast(list[str], answer["forgotten"])
+
+    def explain(self, peer: str) -> Explanation:
+        """Why a peer, or an address that is dialled, is connected as it is, or is not."""
+        return cast(Explanation, self._call("GET", "/v1/explain?" + urlencode({"peer": peer})))
 
     def ping(self, peer: str, *, seq: int = 1, timeout_s: float = 1.0) -> Pong:
         """One probe through the data session with ``peer`` (name, prefix or nickname)."""

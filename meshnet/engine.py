@@ -24,7 +24,7 @@ from ipaddress import IPv4Address, IPv6Address
 from attrs import define, field
 
 from meshnet.crdt.dots import Origin
-from meshnet.discovery.targets import Targets
+from meshnet.discovery.targets import Targets, Trouble
 from meshnet.errors import (
     AuthenticationError,
     CloseCode,
@@ -106,6 +106,8 @@ KEEP_INTERVAL_S = 30.0
 # A life has 2^40 numbers (of handshakes, of fragments) to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = 2**40
+# Design section 9: --conn-limit.
+DEFAULT_CONN_LIMIT = 200
 
 TOPOLOGY = ChannelId(records.CHANNEL_NAME, records.CHANNEL_TYPE)
 
@@ -150,6 +152,7 @@ class EngineConfig:
     capabilities: int = 0
     durable: bool = False
     key_life: KeyLife = DEFAULT_KEY_LIFE
+    conn_limit: int = DEFAULT_CONN_LIMIT
 
 
 @define(frozen=True)
@@ -249,6 +252,22 @@ class Engine:
         self._targets.add_configured(host, port, now)
         self._dial_due(now)
 
+    def forget(self, host: str, port: int, now: float) -> bool:
+        """Undo `connect`: a link that nothing else asks for ends. False: nobody gave this address.
+
+        The other end is not told why, as nothing is wrong with it.
+        """
+        target = self._targets.configured_at(host, port)
+        if target is None:
+            return False
+        self._targets.forget(target)
+        if target.peer is None or not self._targets.of_peer(target.peer):
+            for link in list(self._links.values()):
+                is_its_link = link.outbound and link.peer is not None and link.peer == target.peer
+                if is_its_link or link.target_id == target.id:
+                    self._end_link(link, "forgotten", now, code=None, by_peer=False)
+        return True
+
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""
         self._endpoints = tuple(endpoints)
@@ -309,6 +328,9 @@ class Engine:
     ) -> None:
         """A TCP connection stands: dialled for ``target_id``, or accepted when that is None."""
         outbound = target_id is not None
+        if target_id is not None and self._targets.get(target_id) is None:
+            self._ended.append(LinkOutput(link_id, b"", close=True))
+            return  # Forgotten while it was being dialled.
         if not outbound and not self._link_guard.admits(remote, self._links.values(), now):
             self.counters.drops[DropReason.LINK_LIMIT] += 1
             self._ended.append(LinkOutput(link_id, b"", close=True))
@@ -513,6 +535,13 @@ class Engine:
         link.authenticated = who
         self._timers.cancel((_Task.HANDSHAKE_TIMEOUT, link.id))
         known = self._by_peer.get(who.peer)
+        if known is None and self._is_full:
+            code = CloseCode.TOO_MANY_LINKS
+            full = Trouble.CONN_LIMIT
+            self._targets.failed(link.target_id, code.text, now, refused=False, trouble=full)
+            self._events.append(LinkRefused(link.remote, link.outbound, code.text, code, False))
+            self._close_link(link, code, code.text, now)
+            return
         self._targets.linked(who.peer, link.target_id, now)
         if known is not None:
             extra = surplus(self.name, known, link)
@@ -590,7 +619,8 @@ class Engine:
         if peer is not None and self._by_peer.get(peer) is link:
             del self._by_peer[peer]
             self.gossip.neighbour_down(peer)
-            self._targets.unlinked(peer, reason, now)
+            refused = by_peer and code is CloseCode.TOO_MANY_LINKS
+            self._targets.unlinked(peer, reason, now, refused=refused)
             self._events.append(LinkLost(peer, reason))
             gone = self._stopping or (by_peer and code is CloseCode.SHUTDOWN)
             if gone:
@@ -606,7 +636,10 @@ class Engine:
             if code is CloseCode.SELF and not by_peer:
                 self._targets.is_ourselves(link.target_id, reason, now)
             else:
-                self._targets.failed(link.target_id, reason, now, refused=code in _LASTING)
+                refused = code in _LASTING
+                self._targets.failed(
+                    link.target_id, reason, now, refused=refused, trouble=Trouble.REFUSED
+                )
             self._events.append(LinkRefused(link.remote, link.outbound, reason, code, by_peer))
 
     # Messages, and what they change.
@@ -803,8 +836,23 @@ class Engine:
 
     # Targets.
 
+    @property
+    def _is_full(self) -> bool:
+        """Only authenticated links count, so strangers cannot take a peer's place."""
+        return len(self._by_peer) >= self.config.conn_limit
+
     def _dial_due(self, now: float) -> None:
         if not self._stopping:
             for target in self._targets.due(now):
                 address = target.dialled or target.address
                 self._dials.append(Dial(target.id, *address, turn=target.dials - 1))
+        if self._stopping:
+            return
+        for target in self._targets.due(now):
+            if self._is_full:
+                reason = f"not dialled: {self.config.conn_limit} links are the limit (--conn-limit)"
+                self._targets.failed(
+                    target.id, reason, now, refused=False, trouble=Trouble.CONN_LIMIT
+                )
+            else:
+                self._dials.append(Dial(target.id, *(target.dialled or target.address)))

@@ -68,6 +68,7 @@ class CloseCode(enum.IntEnum):
     PROTOCOL_ERROR = 8
     TIMEOUT = 9
     SHUTDOWN = 10
+    TOO_MANY_LINKS = 11
 
     @property
     def text(self) -> str:
@@ -86,6 +87,7 @@ _CLOSE_TEXTS = {
     CloseCode.PROTOCOL_ERROR: "protocol error",
     CloseCode.TIMEOUT: "timeout (nothing heard in time)",
     CloseCode.SHUTDOWN: "peer is shutting down",
+    CloseCode.TOO_MANY_LINKS: "too many links (--conn-limit of the end that refused is reached)",
 }
 
 

@@ -6,6 +6,7 @@ to a plug-in that only wants to read JSON.
 
 from __future__ import annotations
 
+import enum
 from typing import Literal, TypedDict
 
 ConnectionState = Literal["established", "connecting", "retrying", "failed"]
@@ -61,6 +62,105 @@ class RouteReport(TypedDict):
     hops: int
 
 
+class TargetReport(TypedDict):
+    """One thing that is dialled: an address a user ``gave``, or a peer heard of.
+
+    ``address`` is the one dialled last, or first. ``reason`` says what came of it.
+    ``next_try_s`` is null while there is nothing to try: linked, being dialled, or our own address.
+    """
+
+    address: str
+    addresses: list[str]
+    given: bool
+    peer: str
+    nickname: str
+    state: ConnectionState
+    failures: int
+    next_try_s: float | None
+    reason: str
+
+
+class ExplainCause(enum.StrEnum):
+    """Why a pair of peers is as it is. The names are fixed; the text beside one is for people."""
+
+    DIRECT = "direct"
+    """All is well: a link, and a session on the direct path."""
+    RELAYED = "relayed"
+    """Frames go through third peers."""
+    DIALLING = "dialling"
+    """A TCP connection is being made, or will be for the first time."""
+    DIAL_FAILED = "dial_failed"
+    """No TCP connection could be made."""
+    LINK_REFUSED = "link_refused"
+    """A connection was made, and one end refused the link."""
+    LINK_LOST = "link_lost"
+    """There was a link; it is dialled again."""
+    CONN_LIMIT = "conn_limit"
+    """We have as many links as we may, so we do not dial."""
+    NOT_DIALLED = "not_dialled"
+    """We do not dial it: it was found, and we run without discovery."""
+    NO_ADDRESS = "no_address"
+    """It announces no address, so only it can call us."""
+    NO_ROUTE = "no_route"
+    """No peer that we reach has a link to it."""
+    PEER_LEFT = "peer_left"
+    """It has stopped, or has no links left: so it says itself."""
+    SESSION_STARTING = "session_starting"
+    """The data session's handshake is under way."""
+    NO_UDP_ANSWER = "no_udp_answer"
+    """Calls by UDP are not answered."""
+    PROBES_LOST = "probes_lost"
+    """The session was given up, as nothing came back."""
+    PROBE_LOSS = "probe_loss"
+    """Some probes of the session are lost."""
+    MTU_MISMATCH = "mtu_mismatch"
+    """The two ends have different overlay MTUs."""
+
+
+class CauseReport(TypedDict):
+    cause: ExplainCause
+    text: str
+
+
+class AttemptReport(TypedDict):
+    """What the last try of one address gave: links are tried by TCP, sessions by UDP."""
+
+    address: str
+    transport: Literal["tcp", "udp"]
+    result: str
+
+
+class Explanation(TypedDict):
+    """Why one peer, or one address being dialled, is connected as it is, or is not.
+
+    ``peer`` is empty while nobody knows who answers at the address. ``causes`` has at least one,
+    the weightiest first. ``connection`` is its row of the report, if it has one.
+    """
+
+    peer: str
+    nickname: str
+    causes: list[CauseReport]
+    link: Literal["up", "down"]
+    connection: ConnectionReport | None
+    route: RouteReport | None
+    attempts: list[AttemptReport]
+
+
+class RefusalReport(TypedDict):
+    """How many links one close code has ended before they stood, and which end said so."""
+
+    code: str
+    by: Literal["us", "them"]
+    count: int
+
+
+class ControlReport(TypedDict):
+    """What has happened on links and to sessions since the start."""
+
+    counters: dict[str, int]
+    links_refused: list[RefusalReport]
+
+
 class DataPathReport(TypedDict):
     offloads: dict[str, str]
     counters: dict[str, int]
@@ -84,6 +184,7 @@ class Report(TypedDict):
     connections: list[ConnectionReport]
     routes: list[RouteReport]
     channels: list[ChannelReport]
+    control: ControlReport
     data_path: DataPathReport
 
 

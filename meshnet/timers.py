@@ -34,6 +34,11 @@ class Timers(Generic[K]):
     def is_set(self, key: K) -> bool:
         return key in self._deadlines
 
+    def deadline_of(self, key: K) -> float | None:
+        """When ``key`` is due; None when it is not set."""
+        found = self._deadlines.get(key)
+        return found[0] if found is not None else None
+
     def next_deadline(self) -> float | None:
         """When `pop_due` next has something to give; None when nothing is set."""
         self._drop_replaced()

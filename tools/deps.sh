@@ -15,6 +15,7 @@ test_tools='iputils-arping nftables tcpdump'
 tier_tools() {
   case $1 in
     netns) echo "$test_tools" ;;
+    loopback) echo prometheus ;; # for promtool
   esac
 }
 
@@ -28,6 +29,7 @@ is_there() {
     iputils-arping) command -v arping ;;
     nftables) command -v nft ;;
     tcpdump) command -v tcpdump ;;
+    prometheus) command -v promtool ;;
     *) dpkg -s "$1" ;;
   esac >/dev/null 2>&1
 }

@@ -35,16 +35,21 @@ quietly() {
 
 # apt_install PACKAGE...: names them first. Noninteractive, so that debconf takes its defaults: iperf3's is
 # to run no daemon. The lock timeout is for fresh cloud machines, which update themselves at the first boot.
-apt_install() {
-  local log status=0
+# Packages that bring a service must not start it: the scripts of a package ask policy-rc.d (invoke-rc.d(8)).
+apt_install() (
+  log=$(mktemp) status=0 policy=/usr/sbin/policy-rc.d made=
+  # A subshell, so that this runs however it ends.
+  trap 'rm -f "$log" $made' EXIT
   say "installing $* by apt-get"
-  log=$(mktemp)
+  if [ ! -e "$policy" ]; then
+    made=$policy
+    install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101'
+  fi
   quietly "$log" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 update &&
     quietly "$log" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 \
       install --no-install-recommends "$@" || status=$?
-  rm -f "$log"
-  return "$status"
-}
+  exit "$status"
+)
 
 # number WORD LINE: the number before WORD in a test runner's closing line, 0 if it is not there.
 number() {

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
@@ -33,7 +34,8 @@ class MeshConfig:
     both families, or of IPv4 where IPv6 is off. ``advertise``: addresses others shall dial; by
     default the one listened on, if it is a specific one. ``password`` and ``psk`` (32 bytes)
     exclude each other; without either the network is open: sealed, but anyone may join. ``mtu`` is
-    the overlay's, in bytes, the same on every peer. ``ciphers``: in order of preference; by
+    the overlay's, in bytes, the same on every peer. ``conn_limit``: links to that many peers at
+    most; others are reached through them. ``ciphers``: in order of preference; by
     default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most the
     default; at one and a half times that they are refused.
     """
@@ -47,6 +49,7 @@ class MeshConfig:
     psk: bytes | None = field(default=None, repr=False)
     mtu: int = DEFAULT_OVERLAY_MTU
     discovery: bool = True
+    conn_limit: int = DEFAULT_CONN_LIMIT
     ciphers: tuple[CipherId, ...] | None = None
     rekey_after_s: float = REKEY_AFTER_S
 
@@ -70,6 +73,8 @@ class MeshConfig:
             raise ConfigError(f"a psk has {PSK_BYTES} bytes, this one has {len(self.psk)}")
         if not MIN_OVERLAY_MTU <= self.mtu <= MAX_OVERLAY_MTU:
             raise ConfigError(f"mtu {self.mtu}: use {MIN_OVERLAY_MTU} to {MAX_OVERLAY_MTU}")
+        if self.conn_limit < 1:
+            raise ConfigError(f"conn-limit {self.conn_limit}: use 1 or more")
         if self.ciphers is not None and not self.ciphers:
             raise ConfigError("the list of ciphers is empty")
         if not 0 < self.rekey_after_s <= REKEY_AFTER_S:

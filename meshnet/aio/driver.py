@@ -33,8 +33,9 @@ _DIAL_TIMEOUT_S = 3.0
 # A peer that stops reading must not make us keep everything it was to be told.
 # All records there can be are 4 MiB.
 _MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
-# All links together; strangers that come on top are turned away at once.
-_MAX_LINKS = 1024
+# Connections that have not shown who they are, on top of the links that `conn_limit` allows; more
+# are turned away at once.
+_MAX_STRANGERS = 512
 
 _log = logging.getLogger("meshnet")
 
@@ -101,6 +102,9 @@ class Driver:
             self._loop.remove_reader(self._frame_port.fileno())
         await self._until_links_closed()
         self._udp.close()
+        # A loop gives timers and readers back on its next turn; whoever makes mesh after mesh
+        # without ever waiting would otherwise keep those of all.
+        await asyncio.sleep(0)
 
     def drain(self) -> None:
         """Carry out everything the engine wants done; call it after every input."""
@@ -109,6 +113,7 @@ class Driver:
             link = self._links.get(output.link)
             if link is not None:
                 link.send(output.data, close=output.close)
+                engine.counters.link_bytes_sent += len(output.data)
         for dial in engine.dials_to_make():
             task = self._loop.create_task(self._dial(dial))
             self._dials.add(task)
@@ -198,7 +203,7 @@ class Driver:
 
     @property
     def is_crowded(self) -> bool:
-        return len(self._links) >= _MAX_LINKS
+        return len(self._links) >= self._engine.config.conn_limit + _MAX_STRANGERS
 
     def link_writable(self, link_id: LinkId, writable: bool) -> None:
         self._engine.link_writable(link_id, writable, monotonic())
@@ -206,6 +211,7 @@ class Driver:
             self.drain()
 
     def link_data(self, link_id: LinkId, data: bytes) -> None:
+        self._engine.counters.link_bytes_received += len(data)
         self._engine.receive_link_bytes(link_id, data, monotonic())
         self.drain()
 

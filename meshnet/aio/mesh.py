@@ -24,8 +24,9 @@ from meshnet.errors import LocalProtocolError
 from meshnet.events import ChannelChanged, Event, ProbeAnswered, UpdatesKept, UpdatesLost
 from meshnet.gossip.channels import LatticeT
 from meshnet.ids import ChannelId, Endpoint, PeerName, join_host_port
+from meshnet.peering.event_counts import EventCounts
 from meshnet.ports import FramePort, StatePort
-from meshnet.report import Report
+from meshnet.report import Explanation, RefusalReport, Report, TargetReport
 from meshnet.version import __version__
 from meshnet.wire.ciphers import rank_by_speed
 from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
@@ -56,6 +57,7 @@ class Mesh:
         self._listen = ("", 0)
         self._changed = asyncio.Event()
         self._log = EventLog(time.monotonic)
+        self._counts = EventCounts()
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._channels: dict[ChannelId, Channel[Any]] = {}
 
@@ -80,6 +82,7 @@ class Mesh:
                 discovery=config.discovery,
                 durable=self._state is not None,
                 key_life=KeyLife(config.rekey_after_s),
+                conn_limit=config.conn_limit,
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             journal = self._state.journal if self._state is not None else None
@@ -119,6 +122,11 @@ class Mesh:
         """``HOST:PORT`` listened on; usable as another mesh's peer when the host is specific."""
         return join_host_port(*self._listen)
 
+    @property
+    def is_ready(self) -> bool:
+        """Started, not ended, and the frame port is there."""
+        return self._driver is not None and not self._driver.failure.done()
+
     def connect(self, peer: str) -> None:
         """Keep a link to whoever answers at ``HOST[:PORT]``. Raises ConfigError."""
         engine = self._running
@@ -137,6 +145,15 @@ class Mesh:
         if known is None:
             known = self._channels[opened.id] = Channel(engine, opened, self._drain)
             self._drain()
+        return known
+
+    def forget(self, peer: str) -> bool:
+        """Undo `connect`; a link that nothing else asks for ends. False: it was not given.
+
+        Raises ConfigError when ``peer`` is no address.
+        """
+        known = self._running.forget(*parse_peer(peer), time.monotonic())
+        self._drain()
         return known
 
     def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
@@ -203,13 +220,28 @@ class Mesh:
         finally:
             del self._pings[probe_id]
 
+    def targets(self) -> list[TargetReport]:
+        """Everything that is dialled: addresses given, and peers heard of."""
+        return self._running.reports.targets(time.monotonic())
+
+    def explain(self, peer: PeerName) -> Explanation:
+        """Why ``peer`` is connected as it is, or is not."""
+        return self._running.reports.explain(peer, time.monotonic())
+
+    def explain_address(self, address: str) -> Explanation | None:
+        """The same of whoever is dialled at ``HOST[:PORT]``; None when nobody is.
+
+        Raises ConfigError when that is no address.
+        """
+        return self._running.reports.explain_address(*parse_peer(address), time.monotonic())
+
     def report(self) -> Report:
         """Everything this peer says of itself, as `meshnet report` prints it."""
         engine = self._running
         connections = engine.reports.connections()
         counters = engine.counters
         return {
-            "ready": self._driver is not None and not self._driver.failure.done(),
+            "ready": self.is_ready,
             "name": str(engine.name),
             "nickname": self.config.nickname,
             "network": self.config.network,
@@ -223,6 +255,16 @@ class Mesh:
             "connections": connections,
             "routes": engine.reports.route_list(),
             "channels": engine.reports.channels(),
+            "control": {
+                "counters": {
+                    **self._counts.counters,
+                    "handshakes_started": counters.handshakes_started,
+                    "handshakes_answered": counters.handshakes_answered,
+                    "link_bytes_sent": counters.link_bytes_sent,
+                    "link_bytes_received": counters.link_bytes_received,
+                },
+                "links_refused": self._refusals(),
+            },
             "data_path": {
                 "offloads": {},
                 "counters": {
@@ -238,6 +280,12 @@ class Mesh:
                 "drops": {reason.value: count for reason, count in counters.drops.items()},
             },
         }
+
+    def _refusals(self) -> list[RefusalReport]:
+        return [
+            {"code": code.name.lower() if code is not None else "none", "by": by, "count": count}
+            for (code, by), count in self._counts.refused.items()
+        ]
 
     @property
     def _running(self) -> Engine:
@@ -271,6 +319,7 @@ class Mesh:
                 channel.receive(event)
             return
         self._changed.set()
+        self._counts.count(event)
         if isinstance(event, ProbeAnswered):
             waiter = self._pings.get(event.probe_id)
             if waiter is not None and not waiter.done():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from meshnet.errors import ListenError
 from meshnet.ids import Endpoint, join_host_port
@@ -35,6 +36,7 @@ MAX_DATAGRAM_BYTES = (
     HEADER_BYTES + PART_HEADER_BYTES + max_frame_bytes(MAX_OVERLAY_MTU) + LARGEST_TAG_BYTES
 )
 
+T = TypeVar("T")
 _SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -44,14 +46,26 @@ def listen(host: str, port: int) -> tuple[socket.socket, UdpSocket]:
     An empty host is all addresses of both families, or of IPv4 where IPv6 is off. Port 0 finds one
     that is free for both. Raises ListenError with one line that says what to do.
     """
+    return _on_any(host, lambda host: _listen(host, port))
+
+
+def listen_tcp(host: str, port: int, option: str) -> socket.socket:
+    """A TCP listener alone, by the same rules; ``option`` is named when the port is in use."""
+    listener = _on_any(host, lambda host: _bound(host, port, socket.SOCK_STREAM, option))
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _on_any(host: str, bind: Callable[[str], T]) -> T:
+    """Bound to ``host`` or, when that is empty, to all addresses that the system has."""
     if host:
-        return _listen(host, port)
+        return bind(host)
     try:
-        return _listen("::", port)
+        return bind("::")
     except ListenError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _IPV6_IS_OFF:
-            return _listen("0.0.0.0", port)
+            return bind("0.0.0.0")
         raise
 
 
@@ -71,7 +85,9 @@ def _listen(host: str, port: int) -> tuple[socket.socket, UdpSocket]:
     raise ListenError("no port is free for both TCP and UDP")
 
 
-def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+def _bound(
+    host: str, port: int, kind: socket.SocketKind, option: str = "--listen"
+) -> socket.socket:
     what = "TCP" if kind is socket.SOCK_STREAM else "UDP"
     where = f"{what} {join_host_port(host, port)}"
     try:
@@ -92,7 +108,7 @@ def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     except OSError as error:
         bound.close()
         advice = {
-            errno.EADDRINUSE: "the port is in use; choose another with --listen, or stop its user",
+            errno.EADDRINUSE: f"the port is in use; choose another with {option}, or stop its user",
             errno.EADDRNOTAVAIL: "the address is not one of this host; see `ip address`",
             errno.EACCES: "no permission for this port; choose one above 1023",
         }.get(error.errno or 0, str(error.strerror))

@@ -1,8 +1,7 @@
-"""The commands that ask a node: `meshnet status`, `peers`, `connections`, `report`, `ping`."""
+"""The commands that ask a node, or tell it something: docs/commands.md."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from meshnet.cli import views
+from meshnet.cli.show import show
 from meshnet.client import Client
 from meshnet.report import Pong
 from meshnet.version import __version__
@@ -18,6 +18,7 @@ from meshnet.version import __version__
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PING_INTERVAL_S = 1.0
+_WATCH_INTERVAL_S = 2.0
 
 
 def node_options(command: F) -> F:
@@ -31,6 +32,19 @@ def node_options(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
 
 
+def watch_option(command: F) -> F:
+    """``--watch [SECONDS]``."""
+    return click.option(
+        "--watch",
+        "watch_s",
+        type=click.FloatRange(0.1, 3600.0),
+        is_flag=False,
+        flag_value=_WATCH_INTERVAL_S,
+        metavar="[SECONDS]",
+        help=f"Show it again and again (every {_WATCH_INTERVAL_S:.0f} s) until Ctrl-C.",
+    )(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="meshnet")
 def cli() -> None:
@@ -38,34 +52,107 @@ def cli() -> None:
 
 
 @cli.command()
+@watch_option
 @node_options
-def status(api: Path | None, as_json: bool) -> None:
+def status(api: Path | None, as_json: bool, watch_s: float | None) -> None:
     """One screen: who we are, whether it works, what is wrong."""
-    report = Client(api).report()
-    _show(report if as_json else views.status(report), as_json)
+
+    def ask() -> object:
+        report = Client(api).report()
+        return report if as_json else views.status(report)
+
+    show(ask, as_json, watch_s)
 
 
 @cli.command()
+@watch_option
 @node_options
-def peers(api: Path | None, as_json: bool) -> None:
+def peers(api: Path | None, as_json: bool, watch_s: float | None) -> None:
     """All peers this node knows, and whether frames reach them."""
-    report = Client(api).report()
-    _show(report["peers"] if as_json else views.peers(report), as_json)
+
+    def ask() -> object:
+        report = Client(api).report()
+        return report["peers"] if as_json else views.peers(report)
+
+    show(ask, as_json, watch_s)
 
 
 @cli.command()
+@watch_option
 @node_options
-def connections(api: Path | None, as_json: bool) -> None:
+def connections(api: Path | None, as_json: bool, watch_s: float | None) -> None:
     """This node's connections: state and reason, path, cipher, round trip."""
-    report = Client(api).report()
-    _show(report["connections"] if as_json else views.connections(report), as_json)
+
+    def ask() -> object:
+        report = Client(api).report()
+        return report["connections"] if as_json else views.connections(report)
+
+    show(ask, as_json, watch_s)
+
+
+@cli.command()
+@watch_option
+@node_options
+def targets(api: Path | None, as_json: bool, watch_s: float | None) -> None:
+    """What this node dials, and what came of it.
+
+    Addresses that were given and peers heard of, with the reason and the time of the next try.
+    """
+
+    def ask() -> object:
+        targets = Client(api).targets()
+        return targets if as_json else views.targets(targets)
+
+    show(ask, as_json, watch_s)
 
 
 @cli.command()
 @node_options
 def report(api: Path | None, as_json: bool) -> None:  # noqa: ARG001  (always JSON)
     """Everything, as one JSON object."""
-    _show(Client(api).report(), as_json=True)
+    show(Client(api).report, as_json=True)
+
+
+@cli.command()
+@click.argument("peer")
+@node_options
+def explain(peer: str, api: Path | None, as_json: bool) -> None:
+    """Why PEER is connected as it is, or is not.
+
+    PEER is a nickname, a name, the first 8 digits of one or more, or an address that is dialled.
+    """
+    explanation = Client(api).explain(peer)
+    show(lambda: explanation if as_json else views.explanation(explanation), as_json)
+
+
+@cli.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@node_options
+def connect(addresses: tuple[str, ...], api: Path | None, as_json: bool) -> None:
+    """Keep links to these addresses too.
+
+    Until the node ends; one that is a target already is tried again at once.
+    """
+    connecting = Client(api).connect(addresses)
+    if as_json:
+        show(lambda: {"connecting": connecting}, as_json)
+    for address in () if as_json else connecting:
+        click.echo(f"connecting to {address}; see `meshnet targets`")
+
+
+@cli.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@node_options
+def forget(addresses: tuple[str, ...], api: Path | None, as_json: bool) -> None:
+    """Dial these addresses no more.
+
+    A link that nothing else asks for ends.
+    """
+    forgotten = Client(api).forget(addresses)
+    if as_json:
+        show(lambda: {"forgotten": forgotten}, as_json)
+    for address in () if as_json else forgotten:
+        click.echo(f"forgotten: {address}")
 
 
 @cli.command()
@@ -84,15 +171,8 @@ def ping(peer: str, count: int, timeout_s: float, api: Path | None, as_json: boo
         if not as_json:
             click.echo(views.pong(peer, pongs[-1]))
     if as_json:
-        _show(pongs, as_json=True)
+        show(lambda: pongs, as_json)
     else:
         click.echo(views.ping_summary(pongs))
     if all(pong["rtt_ms"] is None for pong in pongs):
         raise SystemExit(1)
-
-
-def _show(what: object, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(what, indent=2))
-    else:
-        views.show(what)

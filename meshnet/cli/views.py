@@ -9,17 +9,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from meshnet.report import ConnectionReport, Pong, Report
+from meshnet.report import ConnectionReport, Explanation, Pong, Report, TargetReport
 
 _STATE_STYLES = {"established": "green", "connecting": "yellow", "retrying": "yellow"}
 
 
-def show(what: object) -> None:
-    """Print a view; a pipe gets it unwrapped and without colour."""
+def new_console() -> Console:
+    """Where views are printed; a pipe gets them unwrapped and without colour."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 200
-    console.print(what)
+    return console
+
+
+def show(what: object) -> None:
+    """Print a view."""
+    new_console().print(what)
 
 
 def status(report: Report) -> Table:
@@ -64,13 +69,55 @@ def connections(report: Report) -> Table:
             row["nickname"] or row["peer"][:8] or "?",
             row["address"],
             row["direction"],
-            Text(row["state"], _STATE_STYLES.get(row["state"], "red")),
+            _state(row["state"]),
             row["path"] or "-",
             row["cipher"] or "-",
             milliseconds(row["rtt_ms"]),
             _loss(row),
             row["reason"] or "-",
         )
+    return table
+
+
+def targets(rows: Sequence[TargetReport]) -> Table:
+    """What is dialled."""
+    table = new_table("ADDRESS", "GIVEN", "PEER", "STATE", "FAILURES", "NEXT TRY", "REASON")
+    for row in rows:
+        add_row(
+            table,
+            row["address"],
+            "yes" if row["given"] else "no",
+            row["nickname"] or row["peer"][:8] or "?",
+            _state(row["state"]),
+            str(row["failures"]),
+            f"in {row['next_try_s']:.1f} s" if row["next_try_s"] is not None else "-",
+            row["reason"] or "-",
+        )
+    return table
+
+
+def explanation(explained: Explanation) -> Table:
+    """Why a pair is as it is."""
+    table = Table.grid(padding=(0, 2))
+    name = explained["peer"] or "nobody knows yet who answers there"
+    nickname = f" ({explained['nickname']})" if explained["nickname"] else ""
+    add_row(table, "Peer", name + nickname)
+    row, route = explained["connection"], explained["route"]
+    add_row(table, "Link", explained["link"])
+    if row is not None:
+        words = [row["state"], row["path"], row["address"], row["cipher"]]
+        if row["rtt_ms"] is not None:
+            words.append(f"round trip {milliseconds(row['rtt_ms'])}")
+        if row["loss"] is not None:
+            words.append(f"loss {_loss(row)}")
+        add_row(table, "Connection", ", ".join(word for word in words if word))
+    if route is not None:
+        far = f"{route['hops']} hops, the first to {route['via'][:8]}"
+        add_row(table, "Route", "direct neighbour" if route["hops"] == 1 else far)
+    _add_list(table, "Why", [f"{row['cause']}: {row['text']}" for row in explained["causes"]])
+    tries = explained["attempts"]
+    tried = [f"{row['address']} by {row['transport']}: {row['result']}" for row in tries]
+    _add_list(table, "Tried", tried)
     return table
 
 
@@ -104,6 +151,16 @@ def _access(report: Report) -> Text:
     if report["open"]:
         return Text("OPEN: no password, anyone may join (traffic is sealed)", "bold red")
     return Text("password")
+
+
+def _add_list(table: Table, label: str, lines: Sequence[str]) -> None:
+    """A row for each line, the first one labelled."""
+    for number, line in enumerate(lines):
+        add_row(table, "" if number else label, line)
+
+
+def _state(state: str) -> Text:
+    return Text(state, _STATE_STYLES.get(state, "red"))
 
 
 def _loss(row: ConnectionReport) -> str:

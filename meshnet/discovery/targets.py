@@ -39,6 +39,18 @@ class TargetState(enum.Enum):
     """Refused for a reason that a person must mend; still looked at now and then."""
 
 
+class Trouble(enum.Enum):
+    """Why a target is not linked, as far as its last try or its last link shows."""
+
+    DIAL_FAILED = enum.auto()
+    """No TCP connection could be made."""
+    REFUSED = enum.auto()
+    """There was a connection, but no link came of it: one end refused, or the handshake broke."""
+    LINK_LOST = enum.auto()
+    CONN_LIMIT = enum.auto()
+    """We have as many links as we may; nobody was dialled."""
+
+
 @define(eq=False)
 class Target:
     """One thing to dial. ``peer`` is who answers there, once known."""
@@ -49,9 +61,12 @@ class Target:
     peer: PeerName | None = None
     state: TargetState = TargetState.WAITING
     reason: str = ""
+    trouble: Trouble | None = None
     failures: int = 0
     dialled: tuple[str, int] | None = None
     """The address of the try under way, or of the last one."""
+    results: dict[tuple[str, int], str] = field(factory=dict, repr=False)
+    """What the last try of each address gave."""
     _turn: int = field(default=0, repr=False)
 
     @property
@@ -71,6 +86,13 @@ class Target:
         """Dial the address whose turn it is; the next try takes the one after."""
         self.dialled = self.address
         self._turn += 1
+
+    def tried(self, result: str) -> None:
+        """What came of the address dialled; of addresses announced no more nothing is kept."""
+        if self.dialled is not None:
+            self.results[self.dialled] = result
+        for address in self.results.keys() - set(self.addresses):
+            del self.results[address]
 
 
 class Targets:
@@ -97,13 +119,30 @@ class Targets:
 
     def add_configured(self, host: str, port: int, now: float) -> Target:
         """An address given by a user; giving it again retries it at once."""
-        for target in self._targets.values():
-            if target.configured and target.address == (host, port):
-                if target.state in (TargetState.WAITING, TargetState.FAILED):
-                    target.failures = 0
-                    self._tries.set(target.id, now)
-                return target
+        known = self.configured_at(host, port)
+        if known is not None:
+            if known.state in (TargetState.WAITING, TargetState.FAILED):
+                known.failures = 0
+                self._tries.set(known.id, now)
+            return known
         return self._add(Target(self._next_id, ((host, port),), configured=True), now)
+
+    def configured_at(self, host: str, port: int) -> Target | None:
+        """The target that a user gave as this address."""
+        return next((t for t in self if t.configured and t.address == (host, port)), None)
+
+    def forget(self, target: Target) -> None:
+        """Dial ``target`` no more."""
+        self._remove(target)
+
+    def of_peer(self, peer: PeerName) -> list[Target]:
+        """The targets that ask for a link to ``peer``; what a user gave has the say, so first."""
+        found = [target for target in self if target.peer == peer]
+        return sorted(found, key=lambda target: not target.configured)
+
+    def next_try(self, target: Target) -> float | None:
+        """When ``target`` is dialled next; None while it is linked, being dialled, or given up."""
+        return self._tries.deadline_of(target.id)
 
     def set_discovered(self, peer: PeerName, endpoints: Iterable[Endpoint], now: float) -> None:
         """The addresses ``peer`` announces, replacing those before; none at all forgets it."""
@@ -146,13 +185,23 @@ class Targets:
     def next_deadline(self) -> float | None:
         return self._tries.next_deadline()
 
-    def failed(self, target_id: int | None, reason: str, now: float, *, refused: bool) -> None:
+    def failed(
+        self,
+        target_id: int | None,
+        reason: str,
+        now: float,
+        *,
+        refused: bool,
+        trouble: Trouble = Trouble.DIAL_FAILED,
+    ) -> None:
         """A dial came to nothing. ``refused``: by the other end, for a lasting reason."""
         target = self._targets.get(target_id) if target_id is not None else None
         if target is None or target.state is not TargetState.CONNECTING:
             return
         target.failures += 1
-        target.reason = reason
+        target.reason, target.trouble = reason, trouble
+        if trouble is not Trouble.CONN_LIMIT:
+            target.tried(reason)
         target.state = TargetState.FAILED if refused else TargetState.WAITING
         self._try_later(target, now)
 
@@ -169,7 +218,7 @@ class Targets:
         if not target.configured:
             self._drop_address(target, now)
             return
-        self.failed(target_id, reason, now, refused=True)
+        self.failed(target_id, reason, now, refused=True, trouble=Trouble.REFUSED)
         if _is_literal(target.address[0]):
             self._tries.cancel(target.id)
         else:
@@ -186,17 +235,21 @@ class Targets:
                 self._drop_address(dialled, now)
         for target in self._targets.values():
             if target.peer == peer:
-                target.state, target.reason = TargetState.LINKED, ""
+                if target is dialled:
+                    target.tried("linked")
+                target.state, target.reason, target.trouble = TargetState.LINKED, "", None
                 self._tries.cancel(target.id)
 
-    def unlinked(self, peer: PeerName, reason: str, now: float) -> None:
-        """The last link to ``peer`` has ended."""
+    def unlinked(self, peer: PeerName, reason: str, now: float, *, refused: bool = False) -> None:
+        """The last link to ``peer`` has ended. ``refused``: the other end has no room for it."""
         lived_s = now - self._linked.pop(peer, now)
         for target in self._targets.values():
             if target.peer == peer and target.state is TargetState.LINKED:
                 # A link that ends at once was no success: the waits go on growing.
                 target.failures = 1 if lived_s >= SETTLED_S else target.failures + 1
-                target.state, target.reason = TargetState.WAITING, reason
+                target.state = TargetState.FAILED if refused else TargetState.WAITING
+                target.trouble = Trouble.REFUSED if refused else Trouble.LINK_LOST
+                target.reason = reason
                 self._try_later(target, now)
 
     def set_relayed(self, peers: AbstractSet[PeerName]) -> None:

@@ -13,9 +13,11 @@ from typing import NoReturn
 from attrs import define
 
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
+from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
+from meshnet.ids import split_host_port
 from meshnet.linux.addresses import Interface
-from meshnet.node.sources import merged
+from meshnet.node.sources import merged, misspelt
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
@@ -30,6 +32,7 @@ class NodeConfig:
     """Everything one node is told.
 
     ``tap`` is None when it runs without a device, ``bridge`` when the TAP is a port of none.
+    ``ignored_variables`` of the environment are no options, but look like some.
     """
 
     mesh: MeshConfig
@@ -38,6 +41,9 @@ class NodeConfig:
     addresses: tuple[Interface, ...]
     state_dir: Path
     api: Path
+    status_addr: tuple[str, int] | None
+    metrics: tuple[str, int] | None
+    ignored_variables: tuple[str, ...]
     log_level: str
     log_format: str
 
@@ -48,7 +54,9 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     >>> parse_options(["--no-tap", "--nickname", "a", "host-b"], {}).mesh.peers
     ('host-b',)
     """
-    options = merged(_parser(), arguments, environment)
+    parser = _parser()
+    ignored = tuple(misspelt(parser, environment))
+    options = merged(parser, arguments, environment)
     tap = None if options.no_tap else options.tap
     for option, name in (("--tap", tap), ("--bridge", options.bridge)):
         if name is not None:
@@ -71,6 +79,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         password=_password(options.password, options.password_file),
         mtu=options.mtu,
         discovery=not options.no_discovery,
+        conn_limit=options.conn_limit,
     )
     return NodeConfig(
         mesh=mesh,
@@ -79,6 +88,9 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         addresses=addresses,
         state_dir=options.state_dir,
         api=options.api,
+        status_addr=_address("--status-addr", options.status_addr),
+        metrics=_address("--metrics", options.metrics),
+        ignored_variables=ignored,
         log_level=options.log_level,
         log_format=options.log_format,
     )
@@ -129,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--password", action="append", default=[], help="shared by the whole network")
     add("--password-file", action="append", default=[], metavar="FILE", help="its first line")
     add("--no-discovery", action="store_true", help="dial only the peers given here")
+    add(
+        "--conn-limit",
+        type=int,
+        default=DEFAULT_CONN_LIMIT,
+        metavar="N",
+        help=f"links to this many peers at most (default: {DEFAULT_CONN_LIMIT})",
+    )
     add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
     add("--no-tap", action="store_true", help="run without a device")
     add(
@@ -154,6 +173,18 @@ def _parser() -> argparse.ArgumentParser:
         help=f"identity and such (default: {state_dir})",
     )
     add("--api", type=Path, default=api, metavar="PATH", help=f"unix socket (default: {api})")
+    add(
+        "--status-addr",
+        default="",
+        metavar="[HOST]:PORT",
+        help="serve report, status and /healthz by HTTP, read-only, to anyone (default: off)",
+    )
+    add(
+        "--metrics",
+        default="",
+        metavar="[HOST]:PORT",
+        help="serve /metrics for Prometheus, to anyone; may be the same address (default: off)",
+    )
     add("--log-level", choices=_LOG_LEVELS, default="info", help="default: info")
     add("--log-format", choices=("text", "json"), default="text", help="default: text")
     return parser
@@ -191,6 +222,16 @@ def _interface(text: str) -> Interface:
     ):
         raise ConfigError(f"--address {text}: that is the network itself, not a host in it")
     return interface
+
+
+def _address(option: str, text: str) -> tuple[str, int] | None:
+    """(host, port) to serve on; an empty host is every address. None: not asked for."""
+    if not text:
+        return None
+    try:
+        return split_host_port(text, None)
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}; write [HOST]:PORT") from None
 
 
 def _password(given: Sequence[str], files: Sequence[str]) -> str | None:

@@ -10,18 +10,24 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 from meshnet.aio.mesh import Mesh
+from meshnet.aio.sockets import listen_tcp
 from meshnet.errors import TapError
-from meshnet.ids import Endpoint, split_host_port
+from meshnet.ids import Endpoint, join_host_port, split_host_port
 from meshnet.linux.addresses import host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
+from meshnet.node.http import HttpServer, Routes
 from meshnet.node.local_side import open_local_side
+from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
+from meshnet.node.status import status_routes
 from meshnet.store.state import FileState
 from meshnet.topology.records import MAX_ENDPOINTS
 from meshnet.wire.identity import Identity
 
 # Our choice: one netlink request each time, well under a millisecond.
 ADDRESS_POLL_S = 2.0
+
+_SERVED = {"--status-addr": "status served", "--metrics": "metrics served"}
 
 _log = logging.getLogger("meshnet")
 
@@ -41,18 +47,43 @@ async def run(config: NodeConfig) -> None:
         api = ApiServer(mesh, config.api)
         await api.start()
         stack.push_async_callback(api.stop)
+        await _serve_tcp(stack, mesh, config)
         _log.info(
             "node started",
             extra={"peer": mesh.name.short, "addr": mesh.address, "network": config.mesh.network},
         )
+        if config.ignored_variables:
+            _log.warning("variables ignored", extra={"text": ", ".join(config.ignored_variables)})
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
         overlay = local.interface if local is not None else ""
         waits = [stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config, overlay)]
         if local is not None:
             waits.append(local.follow_addresses(mesh))
+        notify(READY)
         await _until_first(*waits)
+        notify(STOPPING)
         _log.info("node stopping", extra={"peer": mesh.name.short})
+
+
+async def _serve_tcp(stack: contextlib.AsyncExitStack, mesh: Mesh, config: NodeConfig) -> None:
+    """Status and metrics by HTTP, until ``stack`` ends; by one server if by one address."""
+    tables: dict[tuple[str, int], dict[str, Routes]] = {}
+    if config.status_addr is not None:
+        tables[config.status_addr] = {"--status-addr": status_routes(mesh)}
+    if config.metrics is not None:
+        # Imported here: only who asks for metrics pays for them.
+        from meshnet.node.metrics import metrics_routes
+
+        tables.setdefault(config.metrics, {})["--metrics"] = metrics_routes(mesh)
+    for (host, port), by_option in tables.items():
+        bound = listen_tcp(host, port, next(iter(by_option)))
+        address = join_host_port(*bound.getsockname()[:2])
+        server = HttpServer({key: h for routes in by_option.values() for key, h in routes.items()})
+        await server.start(bound)
+        stack.push_async_callback(server.stop)
+        for option in by_option:
+            _log.info(_SERVED[option], extra={"addr": address})
 
 
 async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:

@@ -8,6 +8,7 @@ on/off option is 1 or 0.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from typing import Any
 from meshnet.errors import ConfigError
 
 _PREFIX = "MESHNET_"
+# What Kubernetes sets in every container of a namespace with a service called meshnet, or
+# meshnet-something: the address of that service, in the form of Docker's links.
+_OF_KUBERNETES = re.compile(
+    r"MESHNET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
+    r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 _NOT_SETTABLE = frozenset({"help", "version"})
 # Two ways to give one thing: one of them replaces both of an earlier source.
 _PASSWORD_OPTIONS = frozenset({"password", "password_file"})
@@ -41,6 +48,20 @@ def merged(
             values.update(dict.fromkeys(_PASSWORD_OPTIONS, ()))
         values.update(source)
     return argparse.Namespace(**values)
+
+
+def misspelt(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> list[str]:
+    """``MESHNET_…`` variables that are no option but look like one: "X (did you mean Y?)".
+
+    Others may have variables of that prefix for themselves: what looks like no option is theirs.
+    """
+    known = [_PREFIX + a.dest.upper() for a in parser._actions if a.dest not in _NOT_SETTABLE]
+    found = []
+    for variable in sorted(environment.keys() - set(known)):
+        if variable.startswith(_PREFIX) and not _OF_KUBERNETES.fullmatch(variable):
+            meant = _meant(variable, known)
+            found += [variable + meant] if meant else []
+    return found
 
 
 def _from_environment(
@@ -80,8 +101,9 @@ def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, 
         name = key.replace("-", "_")
         action = actions.get(name)
         if action is None or name == "config":
+            options = [name.replace("_", "-") for name in actions]
             raise ConfigError(
-                f"--config {path}: no option {key!r}; see --help{_meant(key, actions)}"
+                f"--config {path}: no option {key!r}; see --help{_meant(key, options)}"
             )
         found[name] = _of_file(action, value, f"--config {path}: {key} = {value!r}")
     return found
@@ -123,9 +145,8 @@ def _is_list(action: argparse.Action) -> bool:
     return isinstance(action, argparse._AppendAction) or action.nargs == "*"
 
 
-def _meant(key: str, actions: Mapping[str, argparse.Action]) -> str:
-    import difflib
+def _meant(name: str, known: Sequence[str]) -> str:
+    import difflib  # Only for who has mistyped something.
 
-    names = [name.replace("_", "-") for name in actions]
-    close = difflib.get_close_matches(key, names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""

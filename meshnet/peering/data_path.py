@@ -46,7 +46,7 @@ _DROP_OF = {
 
 @define
 class Counters:
-    """What the data path has done; plain integers that only rise."""
+    """What one peer has done; plain integers that only rise."""
 
     frames_sent: int = 0
     frames_received: int = 0
@@ -55,6 +55,10 @@ class Counters:
     datagrams_sent: int = 0
     datagrams_received: int = 0
     datagrams_relayed: int = 0
+    handshakes_started: int = 0
+    handshakes_answered: int = 0
+    link_bytes_sent: int = 0
+    link_bytes_received: int = 0
     drops: Counter[DropReason] = field(factory=Counter)
 
 

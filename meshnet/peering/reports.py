@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from meshnet import report
 from meshnet.discovery.targets import Target, Targets, TargetState
 from meshnet.gossip.replica import Replica
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import Endpoint, PeerName, join_host_port
+from meshnet.peering.explain import Tables, attempts, causes_of_peer, causes_of_target
 from meshnet.peering.links import Link
 from meshnet.peering.sessions import Pair, SessionKeeper
 from meshnet.topology.records import PeerRecord
@@ -91,6 +92,70 @@ class Reporter:
             }
             for channel in replica.channels()
         ]
+
+    def targets(self, now: float) -> list[report.TargetReport]:
+        """Everything that is dialled, what users gave first."""
+        rows: list[report.TargetReport] = []
+        for target in sorted(self._targets, key=lambda target: not target.configured):
+            record = self._records.get(target.peer) if target.peer is not None else None
+            next_try = self._targets.next_try(target)
+            rows.append(
+                {
+                    "address": str(target),
+                    "addresses": [join_host_port(*address) for address in target.addresses],
+                    "given": target.configured,
+                    "peer": str(target.peer) if target.peer is not None else "",
+                    "nickname": record.nickname if record is not None else "",
+                    "state": target.state.value,
+                    "failures": target.failures,
+                    "next_try_s": round(max(0.0, next_try - now), 3) if next_try else None,
+                    "reason": target.reason,
+                }
+            )
+        return rows
+
+    def explain(self, peer: PeerName, now: float) -> report.Explanation:
+        """Why ``peer`` is connected as it is, or is not."""
+        tables, record = self._tables(), self._records.get(peer)
+        rows = [row for row in self.connections() if row["peer"] == str(peer)]
+        routes = [row for row in self.route_list() if row["peer"] == str(peer)]
+        return {
+            "peer": str(peer),
+            "nickname": record.nickname if record is not None else "",
+            "causes": causes_of_peer(tables, peer, now),
+            "link": "up" if peer in self._linked else "down",
+            "connection": rows[0] if rows else None,
+            "route": routes[0] if routes else None,
+            "attempts": attempts(self._targets.of_peer(peer), self._sessions.pair(peer)),
+        }
+
+    def explain_address(self, host: str, port: int, now: float) -> report.Explanation | None:
+        """The same by an address being dialled; None when it is not."""
+        found = [target for target in self._targets if (host, port) in target.addresses]
+        if not found:
+            return None
+        target = found[0]
+        if target.peer is not None:
+            return self.explain(target.peer, now)
+        return {
+            "peer": "",
+            "nickname": "",
+            "causes": causes_of_target(self._tables(), target, now),
+            "link": "down",
+            "connection": self._target_report(target),
+            "route": None,
+            "attempts": attempts([target], None),
+        }
+
+    def _tables(self) -> Tables:
+        return Tables(
+            self._overlay_mtu,
+            self._records,
+            self._linked,
+            self._sessions,
+            self._targets,
+            self.routes,
+        )
 
     def _linked_report(self, link: Link) -> report.ConnectionReport:
         peer = link.peer

@@ -92,6 +92,14 @@ class Pair:
     probes: dict[int, tuple[float, bool]] = field(factory=dict)
     """probe id -> (sent at, asked for by a user)."""
     lost_in_a_row: int = 0
+    calls: dict[Remote, str] = field(factory=dict)
+    """What the last call to each address gave."""
+
+    def called(self, remote: Remote, result: str) -> None:
+        """Remember what came of a call; of addresses announced no more nothing is kept."""
+        self.calls[remote] = result
+        for gone in self.calls.keys() - {remote, *self.candidates}:
+            del self.calls[gone]
 
     @property
     def path(self) -> Literal["direct", "relay", ""]:
@@ -358,11 +366,13 @@ class SessionKeeper:
         else:
             self._timers.cancel((_Task.EXPIRE, pair.peer))
 
-    def _drop_pending(self, pair: Pair) -> None:
+    def _drop_pending(self, pair: Pair, *, overdue: bool = True) -> None:
         """A call that was not answered: remember why for whoever asks."""
         if pair.pending is None:
             return
         self._pending.pop(pair.pending.our_index, None)
+        if overdue:
+            pair.called(pair.pending.remote, "no answer")
         if type(pair.pending.remote) is Endpoint:
             pair.reason = f"no answer from {pair.pending.remote} by UDP"
         else:
@@ -389,6 +399,7 @@ class SessionKeeper:
         except AuthenticationError as error:
             pair.reason = str(error)
             return
+        self._data_path.counters.handshakes_started += 1
         self._pending[pair.pending.our_index] = pair
         datagram = pair.pending.datagram
         if pair.cookie is not None:
@@ -442,6 +453,7 @@ class SessionKeeper:
         self._data_path.add_session(session)
         self._watch_expiry(pair)
         self._send(response, source)
+        self._data_path.counters.handshakes_answered += 1
         return None
 
     def _keep_stamp(self, peer: PeerName, stamp: int) -> None:
@@ -503,7 +515,8 @@ class SessionKeeper:
         self._data_path.use_session(session)
         pair.attempts, pair.lost_in_a_row = 0, 0
         # Reached by their call: ours is no longer needed, and may never be answered.
-        self._drop_pending(pair)
+        self._drop_pending(pair, overdue=False)
+        pair.called(session.remote, "answered")
         pair.reason = ""
         self._timers.cancel((_Task.INITIATE, pair.peer))
         if pair.path == "relay":

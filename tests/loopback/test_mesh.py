@@ -297,23 +297,6 @@ def test_an_open_network_says_so_loudly() -> None:
     run(test)
 
 
-def test_many_starts_and_stops_leave_no_descriptor() -> None:
-    from pathlib import Path
-
-    async def once() -> None:
-        async with meshes(2):
-            pass
-
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    run(once)
-    before = descriptors()
-    for _ in range(30):
-        run(once)
-    assert descriptors() == before
-
-
 def test_meshes_over_ipv6_loopback() -> None:
     async def test() -> None:
         try:

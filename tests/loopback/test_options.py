@@ -81,6 +81,11 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--advertise", "host"], {}, "write IP or IP:PORT"),
         (["--advertise", "224.0.0.1"], {}, "nobody can dial that"),
         (["--mtu", "100"], {}, "use 1280 to 9000"),
+        (["--conn-limit", "0"], {}, "conn-limit 0: use 1 or more"),
+        (["--status-addr", "127.0.0.1"], {}, "a port is missing; write .HOST.:PORT"),
+        (["--status-addr", "6784"], {}, "a port is missing; write .HOST.:PORT"),
+        (["--metrics", "host:x"], {}, "--metrics 'host:x': 'x' is not a port"),
+        (["--metrics", "::1"], {}, "a port is missing"),
         (["--nickname", "x" * 65], {}, "at most 64"),
         (["--nickname", "a\nb"], {}, "control characters"),
         (["--network", ""], {}, "1 to 64"),
@@ -131,6 +136,47 @@ def test_a_password_on_the_command_line_replaces_that_of_the_environment(tmp_pat
     assert parse_options(options, {"MESHNET_PASSWORD": "env"}).mesh.password == "file"
 
 
+def test_variables_that_look_like_a_misspelt_option_are_named() -> None:
+    environment = {
+        "MESHNET_PASSWORD_FLE": "x",
+        "MESHNET_LOGLEVEL": "debug",
+        "MESHNET_PEER": "host-b",
+        "MESHNET_IMAGE": "somebody's own",
+        "MESHNET_MTU": "1300",
+        "PATH": "/bin",
+    }
+    assert parse_options([], environment).ignored_variables == (
+        "MESHNET_LOGLEVEL (did you mean MESHNET_LOG_LEVEL?)",
+        "MESHNET_PASSWORD_FLE (did you mean MESHNET_PASSWORD_FILE?)",
+        "MESHNET_PEER (did you mean MESHNET_PEERS?)",
+    )
+
+
+def test_what_kubernetes_sets_for_a_service_called_meshnet_is_no_option() -> None:
+    """As seen in a pod beside services `meshnet` (6783 TCP and UDP) and `meshnet-status`."""
+    environment = {
+        "MESHNET_SERVICE_HOST": "10.96.0.7",
+        "MESHNET_SERVICE_PORT": "6783",
+        "MESHNET_SERVICE_PORT_LISTEN": "6783",
+        "MESHNET_PORT": "tcp://10.96.0.7:6783",
+        "MESHNET_PORT_6783_TCP": "tcp://10.96.0.7:6783",
+        "MESHNET_PORT_6783_TCP_PROTO": "tcp",
+        "MESHNET_PORT_6783_TCP_PORT": "6783",
+        "MESHNET_PORT_6783_TCP_ADDR": "10.96.0.7",
+        "MESHNET_PORT_6783_UDP": "udp://10.96.0.7:6783",
+        "MESHNET_STATUS_SERVICE_HOST": "10.96.0.8",
+        "MESHNET_STATUS_PORT": "tcp://10.96.0.8:6784",
+    }
+    assert parse_options([], environment) == parse_options([], {})
+
+
+def test_status_and_metrics_have_addresses_of_their_own_or_one() -> None:
+    config = parse_options(["--status-addr", ":6784", "--metrics", "[::1]:9100"], {})
+    assert (config.status_addr, config.metrics) == (("", 6784), ("::1", 9100))
+    config = parse_options([], {"MESHNET_METRICS": "127.0.0.1:9100"})
+    assert (config.status_addr, config.metrics) == (None, ("127.0.0.1", 9100))
+
+
 def test_an_empty_variable_is_not_set() -> None:
     assert parse_options([], {"MESHNET_STATE_DIR": ""}).state_dir != Path()
 
@@ -178,7 +224,7 @@ def test_a_file_gives_options_that_environment_and_command_line_replace(tmp_path
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("nikname = 'x'", "no option 'nikname'; see --help .did you mean 'nickname'"),
+        ("nikname = 'x'", "no option 'nikname'; see --help .did you mean nickname"),
         ("mtu = 'big'", "use a number"),
         ("mtu = true", "use a number"),
         ("no-tap = 1", "use true or false"),

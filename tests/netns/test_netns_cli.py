@@ -11,7 +11,7 @@ import meshnet as package
 from meshnet.lab.mesh import LabHost, LabMesh
 from netns.tools import json_of, meshnet, one_line, report_of
 
-ASKING = ("status", "peers", "connections", "report")
+ASKING = ("status", "peers", "connections", "targets", "report")
 
 
 @pytest.fixture

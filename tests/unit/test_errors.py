@@ -40,6 +40,7 @@ def test_close_codes_are_frozen_on_the_wire() -> None:
         "PROTOCOL_ERROR": 8,
         "TIMEOUT": 9,
         "SHUTDOWN": 10,
+        "TOO_MANY_LINKS": 11,
     }
 
 

@@ -8,7 +8,14 @@ import pytest
 from rich.console import Console
 
 from meshnet.cli import views
-from meshnet.report import ConnectionReport, Pong, Report
+from meshnet.report import (
+    ConnectionReport,
+    ExplainCause,
+    Explanation,
+    Pong,
+    Report,
+    TargetReport,
+)
 
 NASTY = "[/x] [bold]"
 
@@ -47,6 +54,7 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
         "peers": [{"name": "cd" * 16, "nickname": NASTY, "reachable": True, "connections": []}],
         "connections": list(connections),
         "routes": [],
+        "control": {"counters": {}, "links_refused": []},
         "data_path": {"offloads": {}, "counters": {}, "drops": {"replayed": 3}},
     }
 
@@ -78,6 +86,58 @@ def test_status_says_why_a_connection_is_not_up() -> None:
 def test_what_is_not_known_is_a_dash() -> None:
     row = connection(state="connecting", path="", cipher="", rtt_ms=None, loss=None)
     assert text_of(views.connections(report(row))).count(" - ") >= 4
+
+
+def test_a_target_is_shown_with_when_it_is_tried_next() -> None:
+    waiting: TargetReport = {
+        "address": "host:1",
+        "addresses": ["host:1"],
+        "given": True,
+        "peer": "",
+        "nickname": NASTY,
+        "state": "retrying",
+        "failures": 3,
+        "next_try_s": 1.25,
+        "reason": "refused",
+    }
+    linked: TargetReport = {**waiting, "state": "established", "next_try_s": None, "reason": ""}
+    header, first, second = text_of(views.targets([waiting, linked])).splitlines()
+    assert header.split()[:2] == ["ADDRESS", "GIVEN"]
+    for word in ("host:1", "yes", NASTY, "retrying", "3", "in 1.2 s", "refused"):
+        assert word in first
+    assert second.split()[-2:] == ["-", "-"]
+
+
+def test_an_explanation_has_every_cause_and_every_try() -> None:
+    explained: Explanation = {
+        "peer": "ab" * 16,
+        "nickname": NASTY,
+        "causes": [
+            {"cause": ExplainCause.RELAYED, "text": "by c"},
+            {"cause": ExplainCause.NO_UDP_ANSWER, "text": "from x"},
+        ],
+        "link": "down",
+        "connection": connection(path="relay"),
+        "route": {"peer": "ab" * 16, "via": "cd" * 16, "hops": 2},
+        "attempts": [{"address": "x:1", "transport": "udp", "result": "no answer"}],
+    }
+    text = text_of(views.explanation(explained))
+    for line in ("relayed: by c", "no_udp_answer: from x", "x:1 by udp: no answer", NASTY):
+        assert line in text
+    assert "2 hops, the first to cdcdcdcd" in text
+
+
+def test_an_address_whose_owner_nobody_knows_is_explained_too() -> None:
+    explained: Explanation = {
+        "peer": "",
+        "nickname": "",
+        "causes": [{"cause": ExplainCause.DIALLING, "text": "x:1 is being dialled"}],
+        "link": "down",
+        "connection": None,
+        "route": None,
+        "attempts": [],
+    }
+    assert "nobody knows yet" in text_of(views.explanation(explained))
 
 
 @pytest.mark.parametrize(

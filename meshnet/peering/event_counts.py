@@ -1,0 +1,45 @@
+"""How often each kind of event has happened: the counters of the control plane."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from meshnet.errors import CloseCode
+from meshnet.events import (
+    DialFailed,
+    Event,
+    LinkEstablished,
+    LinkLost,
+    LinkRefused,
+    PeerDiscovered,
+    SessionEstablished,
+    SessionLost,
+)
+
+By = Literal["us", "them"]
+
+# Ignored records are drops, with their reason; answered probes are in each connection's loss.
+_COUNTED: dict[type[Event], str] = {
+    LinkEstablished: "links_established",
+    LinkLost: "links_lost",
+    DialFailed: "dials_failed",
+    PeerDiscovered: "peers_discovered",
+    SessionEstablished: "sessions_established",
+    SessionLost: "sessions_lost",
+}
+
+
+class EventCounts:
+    """Fed with every event of one engine, in `count`."""
+
+    def __init__(self) -> None:
+        self.counters = dict.fromkeys(_COUNTED.values(), 0)
+        self.refused: Counter[tuple[CloseCode | None, By]] = Counter()
+        """Links that ended before they stood: by close code (None: the connection just ended)."""
+
+    def count(self, event: Event) -> None:
+        if isinstance(event, LinkRefused):
+            self.refused[event.code, "them" if event.by_peer else "us"] += 1
+        elif (name := _COUNTED.get(type(event))) is not None:
+            self.counters[name] += 1
