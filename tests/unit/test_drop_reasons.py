@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from meshnet.errors import DropReason
-from meshnet.events import LinkLost, RecordIgnored
+from meshnet.events import ContentIgnored, LinkLost
 from meshnet.ids import PeerName
 from meshnet.peering.floods import (
     FREE_HANDSHAKES_BURST,
@@ -19,8 +19,8 @@ from meshnet.peering.floods import (
     MAX_HALF_OPEN_PER_SOURCE,
 )
 from meshnet.peering.relay_rate import RELAY_BURST_BYTES
-from meshnet.wire.cookies import COOKIE_REPLY_BYTES, mark, read_cookie_reply, with_proof
 from meshnet.switch.storm import FLOOD_BURST_COPIES
+from meshnet.wire.cookies import COOKIE_REPLY_BYTES, mark, read_cookie_reply, with_proof
 from meshnet.wire.datagram import (
     COOKIE_BYTES,
     HEADER,
@@ -381,7 +381,7 @@ def test_a_bad_record_is_laid_to_its_carrier_in_words_and_does_not_close_the_lin
 ) -> None:
     who = guest()
     provoke(who)
-    [ignored] = [event for event in who.events if isinstance(event, RecordIgnored)]
+    [ignored] = [event for event in who.events if isinstance(event, ContentIgnored)]
     assert ignored.carrier == BOB.name
     assert ignored.text
     who.say(MessageType.PING, bytes(8))

@@ -20,10 +20,10 @@ from meshnet.peering.floods import (
     MAX_HALF_OPEN,
     MAX_HALF_OPEN_PER_SOURCE,
 )
+from meshnet.testing.cluster import Cluster, Host
 from meshnet.wire import crypto
 from meshnet.wire.cookies import mark
 from meshnet.wire.datagram import HEADER, DatagramType
-from support.cluster import Cluster, Host
 from support.guest import NOW, Guest, engine_of
 from support.samples import CAROL, endpoint, identity
 

@@ -12,13 +12,13 @@ import pytest
 from meshnet.errors import DropReason
 from meshnet.events import LinkLost, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint
+from meshnet.testing.cluster import Cluster, Host
 from meshnet.wire.ciphers import AEGIS_128L_MAX_DATAGRAMS
 from meshnet.wire.datagram import DatagramType
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, REJECT_AFTER_S, REKEY_AFTER_S, KeyLife
 from meshnet.wire.link import KEYS_EXPIRED
 from meshnet.wire.messages import TOKEN_BYTES, MessageType
 from meshnet.wire.session import Session
-from support.cluster import Cluster, Host
 from support.guest import Guest, engine_of
 from support.samples import ethernet, mac
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import get_args
 
 from meshnet.errors import CloseCode
-from meshnet.events import Event, LinkLost, LinkRefused, ProbeAnswered, RecordIgnored
+from meshnet.events import ContentIgnored, Event, LinkLost, LinkRefused, ProbeAnswered
 from meshnet.peering.event_counts import _COUNTED, EventCounts
 from support.samples import ALICE, endpoint
 
-ELSEWHERE = {LinkRefused, ProbeAnswered, RecordIgnored}
+ELSEWHERE = {LinkRefused, ProbeAnswered, ContentIgnored}
 
 
 def test_every_kind_of_event_is_counted_or_stands_elsewhere() -> None:
