@@ -99,9 +99,9 @@ class Machine(RuleBasedStateMachine, Generic[L]):
 
     def everything_arrives(self) -> None:
         for _ in range(4):  # who hears may settle, which the others hear in the next round
-            for writer in WRITERS:
-                for reader in WRITERS:
-                    self.deliver(writer, reader, 0)
+            for writer, sender in self.replicas.items():
+                for reader in self.replicas.values():
+                    reader.hear(writer, len(sender.history) - 1, sender.history[-1])
 
     def teardown(self) -> None:
         self.everything_arrives()
@@ -176,12 +176,13 @@ class ObservedRemoveMachine(Machine[L]):
 
     def live(self, whole: L) -> set[int]:
         """Which puts of the model live in a state, by what its entries say."""
-        found = set()
-        for number, (_, (_, writer, counter), _) in self.puts.items():
-            live = b"+" + (7).to_bytes(8, "big") + counter.to_bytes(8, "big")
-            if live in whole.to_entries(writer):
-                found.add(number)
-        return found
+        entries = {writer: whole.to_entries(writer) for writer in WRITERS}
+        front = b"+" + (7).to_bytes(8, "big")
+        return {
+            number
+            for number, (_, (_, writer, counter), _) in self.puts.items()
+            if front + counter.to_bytes(8, "big") in entries[writer]
+        }
 
     def saw(self, replica: Replica[L], key: str) -> set[int]:
         return {number for number in self.live(replica.whole) if self.puts[number][0] == key}

@@ -158,3 +158,11 @@ def test_a_fragment_drops_what_others_have_beaten() -> None:
     whole.apply(beating)
     assert own.settle(whole, HIGH, beating) == {b"\x06beaten": None}
     assert list(own.to_entries(HIGH)) == [b"\x04kept"]
+
+
+def test_a_fragment_keeps_what_only_its_own_writer_has_beaten() -> None:
+    # A disk set back to an older copy: nobody else vouches for the newer write.
+    own = LwwMap.from_entries({b"\x01k": entry(1, b"\x01old")}, LOW)
+    whole = own.merge(LwwMap.from_entries({b"\x01k": entry(2, b"\x01new")}, LOW))
+    assert own.settle(whole, LOW) == {}
+    assert dict(own.items()) == {"k": b"old"}

@@ -180,6 +180,15 @@ def test_removers_runs_grow_together_when_others_close_the_gaps() -> None:
     assert len(of_b.to_entries(B.peer)) == 1
 
 
+def test_a_removal_is_written_with_what_is_removed_around_it() -> None:
+    whole, of_b = with_elements("1", "2", "3", "4"), OrSet()
+    of_b.publish(whole.remove("2"), B.peer)
+    for element in ("1", "2", "3"):
+        whole.apply(whole.remove(element))
+    changed = of_b.publish(whole.remove("4"), B.peer)
+    assert changed == {removed(A, 1): u64(4), removed(A, 2): None}
+
+
 def test_dots_are_not_used_again_after_removals() -> None:
     state = with_elements("x")
     state.apply(state.remove(A, "x"))
