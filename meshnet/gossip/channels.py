@@ -35,6 +35,10 @@ LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
 SLICE_ENTRIES = 100
 # So much of a channel is there as soon as it is opened; the rest of a large one follows.
 OPEN_ENTRIES = 1000
+# Our part is looked through for what need not be said any more when it has grown so much: that
+# costs as much as it had cost to write.
+SETTLE_FACTOR = 2
+SETTLE_ENTRIES = 64
 # A value is computed anew at most this often, whatever a hostile writer does.
 REFOLD_INTERVAL_S = 10.0
 
@@ -78,6 +82,7 @@ class OpenChannel(Generic[LatticeT]):
         self.refold: Fold[LatticeT] | None = None
         """The value on its way to be computed anew."""
         self.refolded_at = float("-inf")
+        self.settled_entries = len(self.tree)
 
     @property
     def value(self) -> LatticeT:
@@ -96,6 +101,13 @@ class OpenChannel(Generic[LatticeT]):
     def state_of(self, tree: Tree) -> LatticeT:
         """What entries of ours mean."""
         return self.kind.from_entries(dict(tree), self._writer, overlook)
+
+    def settled(self) -> Tree:
+        """Our entries without what others have beaten or removed."""
+        dropped = self.mine.settle(self.value, self._writer)
+        tree = self.tree.updated(dropped.items())
+        self.settled_entries = len(tree)
+        return tree
 
     def write(self, delta: LatticeT, tree: Tree) -> list[Any]:
         """An update of ours: its effect on the value, and our entries with it."""
@@ -220,6 +232,8 @@ class Channels:
         self._in_flight = []
         for opened in self._open.values():
             if opened.tree is not opened.signed:
+                if len(opened.tree) > SETTLE_FACTOR * opened.settled_entries + SETTLE_ENTRIES:
+                    opened.trees[self._origin.peer] = opened.settled()
                 fragment = self._gossip.sign(opened.id, opened.tree)
                 self._in_flight.append((opened, fragment, opened.ticket))
                 opened.signed = opened.tree

@@ -22,7 +22,7 @@ MAX_TYPE_NAME_BYTES = 32
 MAX_SEQUENCE = 2**64 - 2
 """The type's maximum is invalid for everybody: nobody could ever write after it."""
 MAX_KEY_BYTES = 512
-MAX_VALUE_BYTES = 16 * 1024
+MAX_VALUE_BYTES = 17 * 1024
 MAX_FRAGMENT_BYTES = 16 * 1024 * 1024
 """As `Tree.size_bytes` counts: what one writer can make everybody hold in one channel."""
 HEAD_BYTES = 32 + 8 + 8 + 4 + HASH_BYTES + SIGNATURE_BYTES

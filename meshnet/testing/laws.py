@@ -117,6 +117,11 @@ def _check_pair(a: L, b: L) -> None:
     changes = applied.apply(b)
     assert applied == joined, f"delta is not state: {a} with {b} applied = {applied}, not {joined}"
     assert not changes or applied != a, f"told of changes, but nothing changed: {changes}"
+    seen = applied.changes_since(a)
+    assert sorted(map(repr, seen)) == sorted(map(repr, changes)), (
+        f"changes_since is not apply: {seen}, but {changes}"
+    )
+    assert applied.changes_since(joined) == [], f"no change, but {applied.changes_since(joined)}"
     assert applied.apply(b) == [], f"told of a change twice: {b} on {applied}"
     assert applied == joined, f"not idempotent: {b} applied twice gave {applied}, not {joined}"
 

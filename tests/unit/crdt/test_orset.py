@@ -182,7 +182,7 @@ def test_removers_runs_grow_together_when_others_close_the_gaps() -> None:
 
 def test_a_removal_is_written_with_what_is_removed_around_it() -> None:
     whole, of_b = with_elements("1", "2", "3", "4"), OrSet()
-    of_b.publish(whole.remove("2"), B.peer)
+    of_b.publish(whole.remove(A, "2"), B.peer)
     for element in ("1", "2", "3"):
         whole.apply(whole.remove(element))
     changed = of_b.publish(whole.remove("4"), B.peer)

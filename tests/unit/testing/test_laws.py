@@ -28,6 +28,9 @@ class Colours(Lattice[str]):
         self.colours.update(new)
         return new
 
+    def changes_since(self, before: Self) -> list[str]:
+        return sorted(self.colours - before.colours)
+
     def copy(self) -> Self:
         return type(self)(*self.colours)
 
@@ -124,6 +127,11 @@ class AlwaysTells(Colours):
     def apply(self, delta: Self) -> list[str]:
         super().apply(delta)
         return ["something"]
+
+
+class OverlooksRed(Colours):
+    def changes_since(self, before: Self) -> list[str]:
+        return [colour for colour in super().changes_since(before) if colour != "red"]
 
 
 class SharesItsCopy(Colours):
@@ -242,6 +250,7 @@ class SettlesForMore(Colours):
         (ChangesItsDelta, "an argument was changed"),
         (MergesOtherThanItApplies, "delta is not state"),
         (AlwaysTells, "changed something"),
+        (OverlooksRed, "changes_since is not apply"),
         (SharesItsCopy, "an argument was changed"),
         (EqualToAll, "equal to anything"),
         (EqualToItself, "equality is not structural"),
