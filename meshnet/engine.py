@@ -318,6 +318,7 @@ class Engine:
         self._stopping = True
         # Those that we reach without a link learn of it by a record without links.
         self._publish_record()
+        self._send_gossip()
         for link in list(self._links.values()):
             self._close_link(link, CloseCode.SHUTDOWN, "we are shutting down", now)
 
@@ -446,8 +447,7 @@ class Engine:
         """Bytes to write, in order; an output with ``close`` is the last of its link."""
         for datagram, peer in self._sessions.relayed_to_send():
             self._pass_on(self.name, peer, MAX_HOPS, datagram)
-        for peer, kind, body in self.gossip.messages_to_send(self._now):
-            self._send_message(self._by_peer[peer], kind, body)
+        self._send_gossip()
         outputs, self._ended = self._ended, []
         for link in self._links.values():
             if data := link.protocol.data_to_send():
@@ -657,6 +657,10 @@ class Engine:
         except MalformedError as error:
             self._close_link(link, CloseCode.PROTOCOL_ERROR, str(error), now)
 
+    def _send_gossip(self) -> None:
+        for peer, kind, body in self.gossip.messages_to_send(self._now):
+            self._send_message(self._by_peer[peer], kind, body)
+
     def _follow_gossip(self, now: float) -> None:
         """Act on what has changed in the replicated state."""
         while (event := self.gossip.next_event()) is not None:
@@ -842,10 +846,6 @@ class Engine:
         return len(self._by_peer) >= self.config.conn_limit
 
     def _dial_due(self, now: float) -> None:
-        if not self._stopping:
-            for target in self._targets.due(now):
-                address = target.dialled or target.address
-                self._dials.append(Dial(target.id, *address, turn=target.dials - 1))
         if self._stopping:
             return
         for target in self._targets.due(now):
@@ -855,4 +855,5 @@ class Engine:
                     target.id, reason, now, refused=False, trouble=Trouble.CONN_LIMIT
                 )
             else:
-                self._dials.append(Dial(target.id, *(target.dialled or target.address)))
+                address = target.dialled or target.address
+                self._dials.append(Dial(target.id, *address, turn=target.dials - 1))

@@ -7,26 +7,37 @@ from typing import Literal
 
 from meshnet.errors import CloseCode
 from meshnet.events import (
+    AddressConflict,
     DialFailed,
     Event,
+    FloodLimited,
+    IdentityConflict,
     LinkEstablished,
     LinkLost,
     LinkRefused,
+    LoopSuspected,
     PeerDiscovered,
     SessionEstablished,
     SessionLost,
+    SessionRenewed,
 )
 
 By = Literal["us", "them"]
 
-# Ignored records are drops, with their reason; answered probes are in each connection's loss.
+# Ignored content is a drop, with its reason; answered probes are in each connection's loss; what
+# happens in channels is for who reads them.
 _COUNTED: dict[type[Event], str] = {
     LinkEstablished: "links_established",
     LinkLost: "links_lost",
     DialFailed: "dials_failed",
     PeerDiscovered: "peers_discovered",
     SessionEstablished: "sessions_established",
+    SessionRenewed: "sessions_renewed",
     SessionLost: "sessions_lost",
+    IdentityConflict: "identity_conflicts",
+    AddressConflict: "address_conflicts",
+    FloodLimited: "floods_limited",
+    LoopSuspected: "loops_suspected",
 }
 
 

@@ -72,7 +72,7 @@ class Clock:
             if limit < math.inf:
                 self._go_to(max(self.now, limit))
             return False
-        self._go_to(at)
+        self._go_to(at)  # Or stays: after a leap there is much to catch up with.
         self._actions_at_once += 1
         if self._actions_at_once > self._max_actions_at_once:
             raise TimeStandsStillError(
@@ -89,6 +89,10 @@ class Clock:
         limit = self.now + duration_s
         while self.step(limit):
             pass
+
+    def leap(self, duration_s: float) -> None:
+        """Time passes and nothing is carried out, as when a machine slept: it is due afterwards."""
+        self._go_to(self.now + duration_s)
 
     def _go_to(self, at: float) -> None:
         if at > self.now:

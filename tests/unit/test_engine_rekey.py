@@ -191,7 +191,7 @@ def test_a_leap_of_time_uses_no_old_key_and_heals(leap_s: float) -> None:
     cluster = Cluster()
     a, b = in_session(cluster)
     first = {session_of(a, b).send_key, session_of(b, a).send_key}
-    cluster.now += leap_s
+    cluster.clock.leap(leap_s)
     late = ethernet(mac(2), mac(1), b"late")
     a.send(late)
     cluster.run_until(

@@ -185,7 +185,7 @@ def test_a_removal_is_written_with_what_is_removed_around_it() -> None:
     of_b.publish(whole.remove(A, "2"), B.peer)
     for element in ("1", "2", "3"):
         whole.apply(whole.remove(element))
-    changed = of_b.publish(whole.remove("4"), B.peer)
+    changed = of_b.publish(whole.remove(A, "4"), B.peer)
     assert changed == {removed(A, 1): u64(4), removed(A, 2): None}
 
 

@@ -5,11 +5,27 @@ from __future__ import annotations
 from typing import get_args
 
 from meshnet.errors import CloseCode
-from meshnet.events import ContentIgnored, Event, LinkLost, LinkRefused, ProbeAnswered
+from meshnet.events import (
+    ChannelChanged,
+    ContentIgnored,
+    Event,
+    LinkLost,
+    LinkRefused,
+    ProbeAnswered,
+    UpdatesKept,
+    UpdatesLost,
+)
 from meshnet.peering.event_counts import _COUNTED, EventCounts
 from support.samples import ALICE, endpoint
 
-ELSEWHERE = {LinkRefused, ProbeAnswered, ContentIgnored}
+ELSEWHERE = {
+    LinkRefused,
+    ProbeAnswered,
+    ContentIgnored,
+    ChannelChanged,
+    UpdatesKept,
+    UpdatesLost,
+}
 
 
 def test_every_kind_of_event_is_counted_or_stands_elsewhere() -> None:

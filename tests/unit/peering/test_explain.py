@@ -9,7 +9,7 @@ import pytest
 
 from meshnet.peering.sessions import PROBE_INTERVAL_S, PROBES_LOST_UNTIL_RENEWAL
 from meshnet.report import CauseReport, ExplainCause, Explanation
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.cluster import DIAL_TIMEOUT_S, Cluster, Host
 from support.samples import OTHER_PSK
 
 Case = Callable[[Cluster], Explanation]
@@ -61,6 +61,7 @@ def direct(cluster: Cluster) -> Explanation:
 def relayed(cluster: Cluster) -> Explanation:
     a, _, c = around(cluster)
     cluster.run_until(cluster.meshed, within_s=5)
+    cluster.run_for(DIAL_TIMEOUT_S)
     return explain(a, c)
 
 
