@@ -17,8 +17,8 @@ from meshnet.testing.faults import draw_faults, end_faults, schedule
 from meshnet.testing.rng import SeededRng
 
 PEERS = 12
-FAULTS = 10
-FAULTS_S = 20.0
+FAULTS = 8
+FAULTS_S = 15.0
 # A dial under way may take 3 s to fail; a link the other end has lost is noticed within 25 s, and
 # peers with a lasting refusal or reached through others are dialled every 15 s.
 SETTLE_WITHIN_S = 60.0
