@@ -14,8 +14,9 @@ from typing import Any
 
 from attrs import define, field
 
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.cluster import Cluster
 from meshnet.testing.emulator import BurstLoss, Transport
+from meshnet.testing.host import Host
 from meshnet.testing.rng import SeededRng
 
 

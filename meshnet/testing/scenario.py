@@ -12,8 +12,9 @@ from attrs import define
 
 from meshnet.ids import PeerName
 from meshnet.report import PeerReport
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.cluster import Cluster
 from meshnet.testing.faults import draw_faults, end_faults, schedule
+from meshnet.testing.host import Host
 from meshnet.testing.rng import SeededRng
 
 PEERS = 12

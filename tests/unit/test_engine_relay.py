@@ -9,8 +9,7 @@ import pytest
 from meshnet.errors import DropReason
 from meshnet.events import SessionEstablished
 from meshnet.report import ConnectionReport
-from meshnet.testing import Transport
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host, Transport
 from support.samples import BROADCAST, ethernet, mac
 
 MARKER = b"a marker of thirty-two bytes, yes"

@@ -18,7 +18,7 @@ from meshnet.testing import (
     TimeStandsStillError,
     Transport,
 )
-from meshnet.testing.cluster import DIAL_TIMEOUT_S
+from meshnet.testing.connections import DIAL_TIMEOUT_S
 from support.samples import BROADCAST, ethernet, mac
 
 
