@@ -134,7 +134,7 @@ class Cluster:
         ``one_way``: only of the way from ``one`` to ``other``. What is changed for a pair stays so
         when it is changed everywhere.
         """
-        if one is None or other is None:
+        if one is None and other is None:
             self.network.impair_all(**changes)
             return
         for source, to in self._ways(one, other, one_way):
@@ -142,7 +142,7 @@ class Cluster:
 
     def restore(self, one: Host | None = None, other: Host | None = None) -> None:
         """Undo what `impair` did: between two hosts, or everywhere when none is named."""
-        if one is None or other is None:
+        if one is None and other is None:
             self.network.restore_all()
             return
         for source, to in self._ways(one, other, False):
@@ -167,7 +167,7 @@ class Cluster:
 
     def mend(self, one: Host | None = None, other: Host | None = None) -> None:
         """Undo cuts and partitions: between two hosts, or all."""
-        if one is None or other is None:
+        if one is None and other is None:
             self.network.mend_all()
             return
         for source, to in self._ways(one, other, False):
@@ -218,7 +218,11 @@ class Cluster:
     def _find(self, source: Host, to: Endpoint) -> Host | None:
         return source if to in source.private else self._at.get(to)
 
-    def _ways(self, one: Host, other: Host, one_way: bool) -> list[tuple[Endpoint, Endpoint]]:
+    def _ways(
+        self, one: Host | None, other: Host | None, one_way: bool
+    ) -> list[tuple[Endpoint, Endpoint]]:
+        if one is None or other is None:
+            raise ValueError("name two hosts, or none for all ways")
         there = (one.address, other.address)
         return [there] if one_way else [there, (other.address, one.address)]
 

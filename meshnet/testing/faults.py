@@ -43,6 +43,10 @@ class FaultKind(enum.Enum):
     JOIN = "join"
     """One host more, told of one that is there."""
 
+    def __repr__(self) -> str:
+        """As code: a failure's faults can be copied into a test."""
+        return str(self)
+
 
 @define(frozen=True)
 class Fault:

@@ -118,6 +118,16 @@ def test_a_cut_between_two_leaves_the_third() -> None:
     cluster.run_until(cluster.meshed, within_s=10.0)
 
 
+def test_a_fault_is_between_two_or_everywhere() -> None:
+    cluster, one, _ = pair()
+    with pytest.raises(ValueError, match="two hosts, or none"):
+        cluster.impair(one, loss=1.0)
+    with pytest.raises(ValueError, match="two hosts, or none"):
+        cluster.mend(one)
+    cluster.impair(loss=1.0)
+    cluster.run_until(lambda: not cluster.meshed(), within_s=30.0)
+
+
 # Disks.
 
 
