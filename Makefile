@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deps check-fresh bench lint format clean
+.PHONY: help demo test test-deps deep check-fresh bench lint format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -20,6 +20,11 @@ test: ## Run the checks and every tier of tests that this machine can
 
 test-deps: ## Install the packages that the tiers in the tree need (root; starts no daemon)
 	@tools/deps.sh tiers
+
+deep: ## Run random faults against seeds: make deep SEEDS=1..3000; goes on where it was broken off
+	@[ -n "$(SEEDS)" ] || { echo 'which seeds? for example: make deep SEEDS=1..3000' >&2; exit 2; }
+	@tools/bootstrap.sh test
+	@.venv/bin/python -m meshnet.testing.deep $(SEEDS) --results $(or $(RESULTS),deep-results.txt)
 
 check-fresh: ## Run make demo and make test of the committed tree in a bare Debian (root)
 	@tools/check-fresh.sh

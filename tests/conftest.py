@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-# So that `from support.cluster import Cluster` works in every import mode of pytest.
+# So that `from support.samples import endpoint` works in every import mode of pytest.
 _HERE = str(Path(__file__).parent)
 if _HERE not in sys.path:
     sys.path.insert(0, _HERE)

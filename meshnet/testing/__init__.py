@@ -7,7 +7,6 @@ since it needs hypothesis.
 from meshnet.testing.clock import Clock as Clock
 from meshnet.testing.clock import TimeStandsStillError as TimeStandsStillError
 from meshnet.testing.cluster import Cluster as Cluster
-from meshnet.testing.cluster import Host as Host
 from meshnet.testing.conformance import check_frame_port as check_frame_port
 from meshnet.testing.conformance import check_journal_port as check_journal_port
 from meshnet.testing.conformance import check_state_port as check_state_port
@@ -21,6 +20,7 @@ from meshnet.testing.faults import draw_faults as draw_faults
 from meshnet.testing.faults import end_faults as end_faults
 from meshnet.testing.faults import schedule as schedule
 from meshnet.testing.frame_port import MemoryPort as MemoryPort
+from meshnet.testing.host import Host as Host
 from meshnet.testing.journal import MemoryJournal as MemoryJournal
 from meshnet.testing.laws import check_fragment_laws as check_fragment_laws
 from meshnet.testing.laws import check_lattice_laws as check_lattice_laws

@@ -14,8 +14,9 @@ from typing import Any
 
 from attrs import define, field
 
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.cluster import Cluster
 from meshnet.testing.emulator import BurstLoss, Transport
+from meshnet.testing.host import Host
 from meshnet.testing.rng import SeededRng
 
 
@@ -41,6 +42,10 @@ class FaultKind(enum.Enum):
     """A goodbye, and back when it is over."""
     JOIN = "join"
     """One host more, told of one that is there."""
+
+    def __repr__(self) -> str:
+        """As code: a failure's faults can be copied into a test."""
+        return str(self)
 
 
 @define(frozen=True)

@@ -12,13 +12,14 @@ from attrs import define
 
 from meshnet.ids import PeerName
 from meshnet.report import PeerReport
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.cluster import Cluster
 from meshnet.testing.faults import draw_faults, end_faults, schedule
+from meshnet.testing.host import Host
 from meshnet.testing.rng import SeededRng
 
 PEERS = 12
-FAULTS = 10
-FAULTS_S = 20.0
+FAULTS = 8
+FAULTS_S = 15.0
 # A dial under way may take 3 s to fail; a link the other end has lost is noticed within 25 s, and
 # peers with a lasting refusal or reached through others are dialled every 15 s.
 SETTLE_WITHIN_S = 60.0

@@ -14,7 +14,7 @@ from meshnet.events import DialFailed, LinkEstablished, LinkLost, LinkRefused, P
 from meshnet.gossip.records import MAX_SEQUENCE, PeerRecord, read_record
 from meshnet.ids import Endpoint
 from meshnet.report import ConnectionReport, PeerReport
-from meshnet.testing.cluster import Cluster
+from meshnet.testing import Cluster
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkAuthenticated
 from meshnet.wire.messages import MessageType
 from support.guest import NOW, Guest, engine_of

@@ -15,7 +15,7 @@ from meshnet.events import (
     SessionEstablished,
     SessionLost,
 )
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from support.samples import BROADCAST, ethernet, mac
 
 SEEDS = [1, 2, 3]

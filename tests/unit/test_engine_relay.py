@@ -9,7 +9,7 @@ import pytest
 from meshnet.errors import DropReason
 from meshnet.events import SessionEstablished
 from meshnet.report import ConnectionReport
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host, Transport
 from support.samples import BROADCAST, ethernet, mac
 
 MARKER = b"a marker of thirty-two bytes, yes"
@@ -158,3 +158,24 @@ def test_nothing_is_dropped_once_a_line_stands() -> None:
     after = [dict(host.engine.counters.drops) for host in hosts]
     assert before == after
     assert all(DropReason.NO_ROUTE not in drops for drops in after)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a route's next hop is a neighbour by TCP; where UDP is blocked, nothing goes that way",
+)
+def test_frames_reach_a_neighbour_to_whom_only_tcp_passes() -> None:
+    # They have a session through a third. When a link between the two comes up, each becomes the
+    # other's next hop, and what is to go through others is dropped (NO_ROUTE), though shown as
+    # established. Random seeds met the same for a second whenever relayed peers became linked.
+    hosts = line(3)
+    cluster, first, last = hosts[0].cluster, hosts[0], hosts[2]
+    cluster.run_until(cluster.meshed, within_s=10)
+    cluster.mend(first, last)
+    cluster.cut(first, last, only=Transport.UDP)
+    cluster.run_until(lambda: hops(first, last) == hops(last, first) == 1, within_s=60)
+    assert row(first, last)["state"] == "established"
+    frame = ethernet(BROADCAST, mac(1), MARKER)
+    first.send(frame)
+    cluster.run_for(1.0)
+    assert last.frames == [frame]

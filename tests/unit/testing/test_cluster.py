@@ -18,7 +18,7 @@ from meshnet.testing import (
     TimeStandsStillError,
     Transport,
 )
-from meshnet.testing.cluster import DIAL_TIMEOUT_S
+from meshnet.testing.connections import DIAL_TIMEOUT_S
 from support.samples import BROADCAST, ethernet, mac
 
 
@@ -116,6 +116,16 @@ def test_a_cut_between_two_leaves_the_third() -> None:
     assert hosts[1].peers == {hosts[2].name}
     cluster.mend(hosts[0], hosts[1])
     cluster.run_until(cluster.meshed, within_s=10.0)
+
+
+def test_a_fault_is_between_two_or_everywhere() -> None:
+    cluster, one, _ = pair()
+    with pytest.raises(ValueError, match="two hosts, or none"):
+        cluster.impair(one, loss=1.0)
+    with pytest.raises(ValueError, match="two hosts, or none"):
+        cluster.mend(one)
+    cluster.impair(loss=1.0)
+    cluster.run_until(lambda: not cluster.meshed(), within_s=30.0)
 
 
 # Disks.

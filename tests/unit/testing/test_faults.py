@@ -40,6 +40,11 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.parametrize("fault", EXAMPLES, ids=lambda fault: fault.kind.value)
+def test_a_fault_is_printed_as_code(fault: Fault) -> None:
+    assert eval(repr(fault)) == fault
+
+
 def cluster_of(count: int, seed: int = 1) -> Cluster:
     cluster = Cluster(seed=seed)
     hosts = cluster.add_many(count)

@@ -1,0 +1,180 @@
+"""The TCP connections of a cluster: dials, two streams each, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from meshnet.engine import Dial, Engine
+from meshnet.ids import Endpoint
+from meshnet.peering.links import LinkId, LinkOutput
+from meshnet.testing.clock import Clock, Timer
+from meshnet.testing.emulator import Network, Stream, StreamEnd, Transport
+
+if TYPE_CHECKING:
+    from meshnet.testing.host import Host
+
+# As the node's driver gives up, and says so; and as Linux sends a SYN again meanwhile.
+DIAL_TIMEOUT_S = 3.0
+NO_ANSWER = "no answer to the TCP connection"
+SYN_RETRANSMISSION_S = 1.0
+
+
+@define(eq=False)
+class _End:
+    """One end of a TCP connection. ``engine`` is the life of the host that holds it."""
+
+    host: Host
+    engine: Engine
+    link: LinkId
+    out: Stream
+    """What this end says."""
+    remote: Endpoint
+    other: _End | None = None
+    open: bool = True
+    delivery: Timer | None = None
+    """When something of ``out`` arrives next."""
+
+
+class Connections:
+    """All of them. ``find`` gives the host at an address, ``on_write`` sees what hosts write."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        network: Network,
+        find: Callable[[Host, Endpoint], Host | None],
+        on_write: Callable[[Host, Host, bytes], None],
+    ) -> None:
+        self._clock = clock
+        self._network = network
+        self._find = find
+        self._on_write = on_write
+        self._ends: dict[LinkId, _End] = {}
+        self._next_link = 1
+
+    def dial(self, host: Host, dial: Dial) -> None:
+        """A host wants a connection; its engine is told how that went."""
+        to, engine = Endpoint(dial.host, dial.port), host.engine
+        target = self._find(host, to)
+        address = target.address if target is not None else to
+        there = self._network.way(host.address, address)
+        back = self._network.way(address, host.address)
+        gives_up_at = self._clock.now + DIAL_TIMEOUT_S
+
+        def fail(reason: str) -> None:
+            if host.runs(engine):
+                engine.dial_failed(dial.target_id, reason, self._clock.now)
+                host.drain()
+
+        def knock() -> None:
+            """A SYN arrives, or is lost on one of the two ways."""
+            silent = target is not None and not target.reachable
+            if silent or Transport.TCP in there.cut | back.cut:
+                again_at = self._clock.now + SYN_RETRANSMISSION_S
+                if again_at < gives_up_at:
+                    self._clock.call_at(again_at, knock)
+                else:
+                    self._clock.call_at(gives_up_at, lambda: fail(NO_ANSWER))
+            elif target is None or not target.up:
+                self._clock.call_after(back.delay(), lambda: fail("connection refused"))
+            else:
+                callee = target
+                self._clock.call_after(back.delay(), lambda: connect(callee))
+
+        def connect(callee: Host) -> None:
+            if host.runs(engine):
+                self._connect(host, callee, dial, to)
+
+        self._clock.call_after(there.delay(), knock)
+
+    def write(self, host: Host, output: LinkOutput) -> None:
+        """A host says something on a connection of its, or closes it."""
+        end = self._ends.get(output.link)
+        if end is None or not end.open:
+            return
+        if output.data and end.other is not None:
+            self._on_write(host, end.other.host, output.data)
+            self._write(end, output.data)
+        if output.close:
+            end.open = False
+            self._write(end, StreamEnd.CLOSED)
+
+    def host_died(self, host: Host, *, silent: bool) -> None:
+        """Its kernel resets what the process held, unless it died too."""
+        for end in list(self._ends.values()):
+            if end.host is host and end.open:
+                end.open = False
+                if not silent:
+                    self._write(end, StreamEnd.RESET)
+
+    def reset(self, one: Host, other: Host) -> None:
+        """Every connection between the two breaks, at both ends."""
+        for end in list(self._ends.values()):
+            if end.host is one and end.other is not None and end.other.host is other:
+                for broken in (end, end.other):
+                    self._end(broken, StreamEnd.RESET.value)
+
+    def _connect(self, host: Host, callee: Host, dial: Dial, to: Endpoint) -> None:
+        """The SYN was answered: the dialler's end stands, the other's with the next packet."""
+        from_port = Endpoint(host.address.host, 40000 + self._next_link % 20000)
+        ours = self._open_end(host, callee, to)
+        theirs = self._open_end(callee, host, from_port)
+        ours.other, theirs.other = theirs, ours
+        self._write(ours, StreamEnd.OPENED)
+        host.engine.link_opened(ours.link, to, dial.target_id, self._clock.now)
+        host.drain()
+
+    def _open_end(self, host: Host, other: Host, remote: Endpoint) -> _End:
+        way = self._network.way(host.address, other.address)
+        end = _End(host, host.engine, self._next_link, Stream(way), remote)
+        self._next_link += 1
+        self._ends[end.link] = end
+        return end
+
+    def _write(self, end: _End, item: bytes | StreamEnd) -> None:
+        end.out.write(item, self._clock.now)
+        self._schedule(end)
+
+    def _schedule(self, end: _End) -> None:
+        """One timer for each stream: when its next bytes arrive."""
+        deadline = end.out.next_deadline()
+        if deadline is not None and end.delivery is None:
+            end.delivery = self._clock.call_at(deadline, lambda: self._deliver(end))
+
+    def _deliver(self, end: _End) -> None:
+        end.delivery = None
+        other = end.other
+        assert other is not None, "both ends are made together"
+        for item in end.out.read(self._clock.now, reachable=other.host.reachable):
+            self._arrive(other, item)
+        self._schedule(end)
+        if end.out.next_deadline() is None and not end.open:
+            self._ends.pop(end.link, None)
+
+    def _arrive(self, end: _End, item: bytes | StreamEnd) -> None:
+        """Something of the other end's comes to ``end``."""
+        host = end.host
+        if item is StreamEnd.CLOSED or item is StreamEnd.RESET:
+            self._end(end, item.value)
+        elif not host.runs(end.engine):
+            # The process that held this connection is gone: its kernel says so.
+            self._write(end, StreamEnd.RESET)
+        elif end.open:
+            if isinstance(item, bytes):
+                end.engine.receive_link_bytes(end.link, item, self._clock.now)
+            else:
+                end.engine.link_opened(end.link, end.remote, None, self._clock.now)
+            host.drain()
+
+    def _end(self, end: _End, reason: str) -> None:
+        """``end`` is told that its connection is over."""
+        if end.open and end.host.runs(end.engine):
+            end.open = False
+            end.engine.link_ended(end.link, reason, self._clock.now)
+            end.host.drain()
+        end.open = False
+        if end.out.next_deadline() is None:
+            self._ends.pop(end.link, None)

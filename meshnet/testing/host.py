@@ -1,0 +1,202 @@
+"""One machine of a cluster, and the driver of the engine that runs on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import evolve
+
+from meshnet.engine import Engine, EngineConfig
+from meshnet.events import Event
+from meshnet.ids import Endpoint, PeerName
+from meshnet.report import ConnectionReport
+from meshnet.testing.clock import Timer, TimeStandsStillError
+from meshnet.testing.state import MemoryState
+from meshnet.wire.identity import Identity
+
+if TYPE_CHECKING:
+    from meshnet.testing.cluster import Cluster
+
+E = TypeVar("E")
+
+MAX_WAKES_AT_ONCE = 1000
+"""An engine whose timer wants to be handled this often at one instant would spin a real driver."""
+
+
+class Host:
+    """One machine. ``private`` addresses it announces too, but they lead others elsewhere."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        nickname: str,
+        address: Endpoint,
+        *,
+        disk: MemoryState,
+        private: tuple[Endpoint, ...],
+        config: dict[str, Any],
+    ) -> None:
+        self.cluster = cluster
+        self.nickname = nickname
+        self.address = address
+        self.private = private
+        self.disk = disk
+        """What the next life finds; change it while the host is down."""
+        self.up = False
+        self.reachable = True
+        """Whether the machine answers at all, if only to say that nothing runs there."""
+        self.engine: Engine
+        self.events: list[Event] = []
+        self.frames: list[bytes] = []
+        self.lives = 0
+        self._config = config
+        self._told: list[tuple[str, int]] = []
+        self._alarm: Timer | None = None
+        self._woken_at = 0.0
+        self._wakes_at_once = 0
+        self.start()
+
+    def __repr__(self) -> str:
+        return f"<Host {self.nickname}{'' if self.up else ' (down)'}>"
+
+    @property
+    def name(self) -> PeerName:
+        return self.engine.name
+
+    @property
+    def peers(self) -> set[PeerName]:
+        """Those to whom frames flow."""
+        return set(self.engine.peers_with_session())
+
+    @property
+    def life(self) -> str:
+        """Names this process among all there ever were in the cluster."""
+        return f"{self.nickname} ({self.address.host}, life {self.lives})"
+
+    def start(self, **changes: Any) -> None:
+        """A new life on the same disk, told of the same peers as the last.
+
+        ``changes`` are of its `EngineConfig`.
+        """
+        if self.lives:
+            self.disk.next_life()
+        self.lives += 1
+        drawn = self.cluster.rng.stream("host", str(self.address), self.lives)
+        config = EngineConfig(
+            Identity.of_seed(self.disk.identity_seed),
+            self.cluster.psk,
+            network=self.cluster.network_name,
+            nickname=self.nickname,
+            incarnation=self.disk.incarnation,
+            generation=self.disk.generation,
+            life=int.from_bytes(drawn.stream("life")(8), "big"),
+            endpoints=(*self.private, self.address),
+        )
+        config = evolve(config, **{**self._config, **changes})
+        self.engine = Engine(config, drawn.stream("engine"), self.cluster.now)
+        self.up = self.reachable = True
+        self.events.clear()
+        self.frames.clear()
+        for host, port in self._told:
+            self.engine.connect(host, port, self.cluster.now)
+        self.drain()
+
+    def crash(self, *, silent: bool = False) -> None:
+        """The process dies. Its kernel resets its connections, unless the machine is ``silent``."""
+        self.up = False
+        self.reachable = not silent
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self.cluster.connections.host_died(self, silent=silent)
+
+    def restart(self) -> None:
+        """A new life right after the old one."""
+        self.crash()
+        self.start()
+
+    def lose_disk(self) -> None:
+        """Crash and come back as a new peer at the old address: the identity is on the disk."""
+        self.crash()
+        drawn = self.cluster.rng.stream("disk", str(self.address), self.lives)
+        self.disk = MemoryState(drawn(32), int.from_bytes(drawn(8), "big"))
+        self.start()
+
+    def stop(self) -> None:
+        """The process says goodbye and ends. `start` begins its next life."""
+        self.engine.stop(self.cluster.now)
+        self.drain()
+        self.crash()
+
+    def connect(self, to: Host | Endpoint) -> None:
+        """Keep a link to ``to``, in later lives too."""
+        address = to.address if isinstance(to, Host) else to
+        self._told.append((address.host, address.port))
+        self.engine.connect(address.host, address.port, self.cluster.now)
+        self.drain()
+
+    def send(self, *frames: bytes) -> None:
+        """The local side sends frames."""
+        self.engine.receive_frames(frames, self.cluster.now)
+        self.drain()
+
+    def receive_datagram(self, data: bytes, source: Endpoint) -> None:
+        """Anybody's datagram arrives."""
+        self.engine.receive_datagrams([(data, source)], self.cluster.now)
+        self.drain()
+
+    def runs(self, engine: Engine) -> bool:
+        """Whether that life goes on."""
+        return self.up and self.engine is engine
+
+    def events_of(self, kind: type[E]) -> list[E]:
+        """What happened in this life, of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def connection(self, address: Host | Endpoint) -> ConnectionReport:
+        """The one row of the report for an address."""
+        at = str(address.address if isinstance(address, Host) else address)
+        [row] = [row for row in self.engine.reports.connections() if row["address"] == at]
+        return row
+
+    def drain(self) -> None:
+        """Carry out all that the engine wants, as the node's driver does; then wait."""
+        engine, cluster = self.engine, self.cluster
+        for output in engine.links_to_send():
+            cluster.connections.write(self, output)
+        for dial in engine.dials_to_make():
+            cluster.connections.dial(self, dial)
+        for data, to in engine.datagrams_to_send():
+            cluster.carry_datagram(self, data, to)
+        self.frames.extend(engine.frames_to_deliver())
+        while (event := engine.next_event()) is not None:
+            self.events.append(event)
+            cluster.watch.event_seen(self.nickname, event)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Wake at the engine's deadline. One that has moved on is seen when the alarm goes off."""
+        deadline = self.engine.next_deadline()
+        if deadline is None or not self.up:
+            return
+        if self._alarm is not None:
+            if self._alarm.at <= deadline:
+                return
+            self._alarm.cancel()
+        self._alarm = self.cluster.clock.call_at(deadline, self._wake)
+
+    def _wake(self) -> None:
+        self._alarm = None
+        now = self.cluster.now
+        deadline = self.engine.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._wakes_at_once = self._wakes_at_once + 1 if now == self._woken_at else 0
+            self._woken_at = now
+            if self._wakes_at_once > MAX_WAKES_AT_ONCE:
+                raise TimeStandsStillError(
+                    f"time stands still: {self.nickname} wants its timer handled again and again"
+                )
+            self.engine.handle_timer(now)
+            self.drain()
+        else:
+            self._set_alarm()
