@@ -20,7 +20,7 @@ import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from meshnet.discovery.targets import Targets
 from meshnet.errors import CloseCode, DropReason, MeshError, RemoteProtocolError
@@ -105,7 +105,10 @@ class _Task(enum.Enum):
 
 @define(frozen=True)
 class EngineConfig:
-    """What one engine is. ``generation`` rises with each start from the same identity."""
+    """What one engine is. ``generation`` rises with each start from the same identity.
+
+    ``psk`` is offered; it and ``other_psks`` are accepted.
+    """
 
     identity: Identity
     psk: bytes = field(repr=False)
@@ -120,6 +123,7 @@ class EngineConfig:
     discovery: bool = True
     capabilities: int = 0
     key_life: KeyLife = DEFAULT_KEY_LIFE
+    other_psks: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @define(frozen=True)
@@ -146,10 +150,11 @@ class Engine:
         self.data_path = DataPath(self.name, Switch(config.overlay_mtu), self.counters)
         self._rng = rng
         self._network_id = network_id(config.network)
+        psks = (config.psk, *config.other_psks)
         self._link_config = LinkConfig(
             config.identity,
             self._network_id,
-            (config.psk,),
+            psks,
             config.life,
             config.capabilities,
             config.key_life,
@@ -159,7 +164,7 @@ class Engine:
         self._sessions = SessionKeeper(
             config.identity,
             self._network_id,
-            config.psk,
+            psks,
             ciphers=config.ciphers,
             capabilities=config.capabilities,
             first_stamp=first_number,
@@ -199,6 +204,16 @@ class Engine:
         """Keep a link to whoever answers at this address."""
         self._targets.add_configured(host, port, now)
         self._dial_due(now)
+
+    def set_psks(self, psks: tuple[bytes, ...]) -> None:
+        """Offer the first and accept all of them from now on.
+
+        What stands goes on; its keys are renewed with what is accepted then, or not at all.
+        """
+        self._link_config = evolve(self._link_config, psks=psks)
+        self._sessions.use_psks(psks)
+        for link in self._links.values():
+            link.protocol.use_psks(psks)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""

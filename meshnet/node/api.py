@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 
 from meshnet.aio.mesh import Mesh
-from meshnet.errors import ListenError
-from meshnet.report import Pong
+from meshnet.errors import ConfigError, ListenError
+from meshnet.report import Pong, Reloaded
 
 _MAX_BODY_BYTES = 64 * 1024
 _REQUEST_TIMEOUT_S = 10.0
@@ -44,8 +44,9 @@ class ApiRefused(Exception):
 class ApiServer:
     """Serves one mesh on a unix socket, from `start` to `stop`."""
 
-    def __init__(self, mesh: Mesh, path: Path) -> None:
+    def __init__(self, mesh: Mesh, path: Path, reload: Callable[[], Awaitable[list[str]]]) -> None:
         self._mesh = mesh
+        self._reload_settings = reload
         self._path = path
         self._server: asyncio.Server | None = None
         self._made_parent = False
@@ -53,6 +54,7 @@ class ApiServer:
         self._handlers: dict[tuple[str, str], Callable[[Query], Awaitable[object]]] = {
             ("GET", "/v1/report"): self._report,
             ("POST", "/v1/ping"): self._ping,
+            ("POST", "/v1/reload"): self._reload,
         }
 
     async def start(self) -> None:
@@ -97,6 +99,13 @@ class ApiServer:
         rtt_s = await self._mesh.ping(peer, timeout_s=timeout_s)
         pong: Pong = {"seq": seq, "rtt_ms": round(rtt_s * 1e3, 3) if rtt_s is not None else None}
         return pong
+
+    async def _reload(self, _query: Query) -> object:
+        try:
+            reloaded: Reloaded = {"unchanged": await self._reload_settings()}
+        except ConfigError as error:
+            raise ApiRefused(HTTPStatus.CONFLICT, f"nothing has changed: {error}") from None
+        return reloaded
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

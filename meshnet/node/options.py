@@ -15,7 +15,8 @@ from attrs import define
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
 from meshnet.errors import ConfigError
 from meshnet.linux.addresses import Interface
-from meshnet.node.sources import merged
+from meshnet.node.secret_files import read_secrets
+from meshnet.node.sources import AppendSecret, merged
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
@@ -47,13 +48,16 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     addresses = tuple(_interface(text) for text in options.address)
     if addresses and tap is None:
         raise ConfigError("--address needs a TAP device; leave out --no-tap")
+    offered, *others = read_secrets(options.secrets) or (None,)
     mesh = MeshConfig(
         nickname=options.nickname,
         network=options.network,
         listen=options.listen,
         advertise=options.advertise,
         peers=options.peers,
-        password=_password(options.password, options.password_file),
+        password=offered if isinstance(offered, str) else None,
+        psk=offered if isinstance(offered, bytes) else None,
+        also_accept=others,
         mtu=options.mtu,
         discovery=not options.no_discovery,
     )
@@ -109,9 +113,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDR[:PORT]",
         help="address others shall dial; repeatable (default: all non-loopback)",
     )
-    # Lists, so that a second one is refused instead of silently winning.
-    add("--password", action="append", default=[], help="shared by the whole network")
-    add("--password-file", action="append", default=[], metavar="FILE", help="its first line")
+    add(
+        "--password",
+        action=AppendSecret,
+        default=[],
+        help="shared by the whole network; repeatable, with the two below: "
+        "the first is offered, all are accepted",
+    )
+    add("--password-file", action=AppendSecret, default=[], metavar="FILE", help="its first line")
+    add(
+        "--key-file",
+        action=AppendSecret,
+        default=[],
+        metavar="FILE",
+        help="a key made by `meshnet genkey`",
+    )
     add("--no-discovery", action="store_true", help="dial only the peers given here")
     add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
     add("--no-tap", action="store_true", help="run without a device")
@@ -158,24 +174,6 @@ def _interface(text: str) -> Interface:
     ):
         raise ConfigError(f"--address {text}: that is the network itself, not a host in it")
     return interface
-
-
-def _password(given: Sequence[str], files: Sequence[str]) -> str | None:
-    if len(given) + len(files) > 1:
-        raise ConfigError("one password at a time: give --password or --password-file once")
-    if given:
-        return given[0]
-    if not files:
-        return None
-    try:
-        with Path(files[0]).open(encoding="utf-8") as file:
-            password = file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"--password-file {files[0]}: {reason}") from None
-    if not password:
-        raise ConfigError(f"--password-file {files[0]}: the first line is empty")
-    return password
 
 
 def fail(message: str) -> NoReturn:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from meshnet.aio.mesh import Mesh
@@ -16,6 +16,7 @@ from meshnet.ids import Endpoint, split_host_port
 from meshnet.linux.addresses import add_address, host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
 from meshnet.node.options import NodeConfig
+from meshnet.node.reload import Reloader
 from meshnet.store.state import FileState
 from meshnet.wire.identity import Identity
 
@@ -25,12 +26,16 @@ ADDRESS_POLL_S = 2.0
 _log = logging.getLogger("meshnet")
 
 
-async def run(config: NodeConfig) -> None:
-    """Run a node until SIGTERM, SIGINT or SIGHUP. Raises MeshError when it cannot go on."""
-    stop = asyncio.Event()
+async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
+    """Run a node until SIGTERM or SIGINT; at SIGHUP, ``read`` its settings again.
+
+    Raises MeshError when it cannot go on.
+    """
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with contextlib.AsyncExitStack() as stack:
         state = FileState(config.state_dir)
         stack.callback(state.close)
@@ -44,7 +49,8 @@ async def run(config: NodeConfig) -> None:
             for address in config.addresses:
                 add_address(port.name, address)
         mesh = await stack.enter_async_context(Mesh(config.mesh, port, state))
-        api = ApiServer(mesh, config.api)
+        reloader = Reloader(mesh, config, read)
+        api = ApiServer(mesh, config.api, reloader.reload)
         await api.start()
         stack.push_async_callback(api.stop)
         _log.info(
@@ -53,7 +59,12 @@ async def run(config: NodeConfig) -> None:
         )
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
-        await _until_first(stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config))
+        await _until_first(
+            stop.wait(),
+            mesh.wait_failed(),
+            _follow_addresses(mesh, config),
+            reloader.follow(reload),
+        )
         _log.info("node stopping", extra={"peer": mesh.name.short})
 
 
@@ -74,8 +85,12 @@ async def _follow_addresses(mesh: Mesh, config: NodeConfig) -> NoReturn:
     """Announce the host's own addresses, as they come and go, when we listen on all of them."""
     host, port = split_host_port(mesh.address, None)
     announced: tuple[Endpoint, ...] = ()
-    ours_to_announce = host in ("::", "0.0.0.0") and not config.mesh.advertise
-    while ours_to_announce:
+    while host in ("::", "0.0.0.0"):
+        if mesh.config.advertise:
+            # Told what to announce; a reload may end that.
+            announced = ()
+            await asyncio.sleep(ADDRESS_POLL_S)
+            continue
         try:
             addresses = reachable_addresses(host_addresses(), without=config.tap or "")
         except OSError as error:
