@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from meshnet.errors import ApiError
 from meshnet.paths import default_api_path
-from meshnet.report import Explanation, Pong, Report, TargetReport
+from meshnet.report import Explanation, Pong, Reloaded, Report, TargetReport
 
 _TIMEOUT_S = 10.0
 
@@ -49,6 +49,10 @@ class Client:
         """One probe through the data session with ``peer`` (name, prefix or nickname)."""
         query = urlencode({"peer": peer, "seq": seq, "timeout_s": timeout_s})
         return cast(Pong, self._call("POST", f"/v1/ping?{query}"))
+
+    def reload(self) -> Reloaded:
+        """Have the node read its settings again, files included."""
+        return cast(Reloaded, self._call("POST", "/v1/reload"))
 
     def _call(self, method: str, target: str) -> Any:
         connection = _UnixConnection(self.path)

@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from meshnet.crdt.dots import Origin
 from meshnet.discovery.targets import Targets, Trouble
@@ -136,6 +136,7 @@ class EngineConfig:
     """What one engine is. ``generation`` rises with each start from the same identity.
 
     ``durable``: what is written to channels is acknowledged when the driver has put it on disk.
+    ``psk`` is offered; it and ``other_psks`` are accepted.
     """
 
     identity: Identity
@@ -153,6 +154,7 @@ class EngineConfig:
     durable: bool = False
     key_life: KeyLife = DEFAULT_KEY_LIFE
     conn_limit: int = DEFAULT_CONN_LIMIT
+    other_psks: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @define(frozen=True)
@@ -179,10 +181,11 @@ class Engine:
         self.data_path = DataPath(self.name, Switch(config.overlay_mtu), self.counters)
         self._rng = rng
         self._network_id = network_id(config.network)
+        psks = (config.psk, *config.other_psks)
         self._link_config = LinkConfig(
             config.identity,
             self._network_id,
-            (config.psk,),
+            psks,
             config.life,
             config.capabilities,
             config.key_life,
@@ -200,7 +203,7 @@ class Engine:
         self._sessions = SessionKeeper(
             config.identity,
             self._network_id,
-            config.psk,
+            psks,
             ciphers=config.ciphers,
             capabilities=config.capabilities,
             first_stamp=first_number,
@@ -267,6 +270,16 @@ class Engine:
                 if is_its_link or link.target_id == target.id:
                     self._end_link(link, "forgotten", now, code=None, by_peer=False)
         return True
+
+    def set_psks(self, psks: tuple[bytes, ...]) -> None:
+        """Offer the first and accept all of them from now on.
+
+        What stands goes on; its keys are renewed with what is accepted then, or not at all.
+        """
+        self._link_config = evolve(self._link_config, psks=psks)
+        self._sessions.use_psks(psks)
+        for link in self._links.values():
+            link.protocol.use_psks(psks)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""

@@ -193,3 +193,9 @@ class Pong(TypedDict):
 
     seq: int
     rtt_ms: float | None
+
+
+class Reloaded(TypedDict):
+    """What `reload` did: ``unchanged`` are the settings that wait for the next start."""
+
+    unchanged: list[str]

@@ -18,11 +18,19 @@ from meshnet.wire.key_life import REKEY_AFTER_S
 
 DEFAULT_PORT = 6783
 MAX_NETWORK_BYTES = 64
+# Our choice. Each costs 0.1 to 0.3 s at a start, and a try with each handshake that fits none.
+MAX_SECRETS = 8
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise ConfigError(f"{values!r}: give a list of addresses, not one string")
+    return tuple(values)
+
+
+def _secrets(values: Iterable[str | bytes]) -> tuple[str | bytes, ...]:
+    if isinstance(values, str | bytes):
+        raise ConfigError("also_accept: give a list of passwords and psks, not one alone")
     return tuple(values)
 
 
@@ -33,7 +41,8 @@ class MeshConfig:
     ``listen``: ``[HOST]:PORT`` for TCP and UDP, port 0 for any; without a host, every address of
     both families, or of IPv4 where IPv6 is off. ``advertise``: addresses others shall dial; by
     default the one listened on, if it is a specific one. ``password`` and ``psk`` (32 bytes)
-    exclude each other; without either the network is open: sealed, but anyone may join. ``mtu`` is
+    exclude each other; without either the network is open: sealed, but anyone may join.
+    ``also_accept``: further passwords (text) and psks (bytes) that others may offer. ``mtu`` is
     the overlay's, in bytes, the same on every peer. ``conn_limit``: links to that many peers at
     most; others are reached through them. ``ciphers``: in order of preference; by
     default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most the
@@ -47,6 +56,7 @@ class MeshConfig:
     peers: tuple[str, ...] = field(default=(), converter=_texts)
     password: str | None = field(default=None, repr=False)
     psk: bytes | None = field(default=None, repr=False)
+    also_accept: tuple[str | bytes, ...] = field(default=(), converter=_secrets, repr=False)
     mtu: int = DEFAULT_OVERLAY_MTU
     discovery: bool = True
     conn_limit: int = DEFAULT_CONN_LIMIT
@@ -54,7 +64,9 @@ class MeshConfig:
     rekey_after_s: float = REKEY_AFTER_S
 
     def __attrs_post_init__(self) -> None:
-        for text in (self.nickname, self.network, self.password or "", self.listen):
+        secrets = [secret for secret in self.secrets if secret is not None]
+        passwords = [secret for secret in secrets if isinstance(secret, str)]
+        for text in (self.nickname, self.network, self.listen, *passwords):
             try:
                 text.encode()
             except UnicodeEncodeError:
@@ -67,10 +79,13 @@ class MeshConfig:
             raise ConfigError(f"network {self.network!r}: use 1 to {MAX_NETWORK_BYTES} bytes")
         if self.password is not None and self.psk is not None:
             raise ConfigError("give a password or a psk, not both")
-        if self.password == "":
+        if "" in passwords:
             raise ConfigError("the password is empty; leave it out for an open network")
-        if self.psk is not None and len(self.psk) != PSK_BYTES:
-            raise ConfigError(f"a psk has {PSK_BYTES} bytes, this one has {len(self.psk)}")
+        for secret in secrets:
+            if isinstance(secret, bytes) and len(secret) != PSK_BYTES:
+                raise ConfigError(f"a psk has {PSK_BYTES} bytes, this one has {len(secret)}")
+        if len(secrets) > MAX_SECRETS:
+            raise ConfigError(f"at most {MAX_SECRETS} passwords and keys can be accepted at once")
         if not MIN_OVERLAY_MTU <= self.mtu <= MAX_OVERLAY_MTU:
             raise ConfigError(f"mtu {self.mtu}: use {MIN_OVERLAY_MTU} to {MAX_OVERLAY_MTU}")
         if self.conn_limit < 1:
@@ -87,6 +102,12 @@ class MeshConfig:
             parse_peer(peer)
         for address in self.advertise:
             parse_advertise(address, DEFAULT_PORT)
+
+    @property
+    def secrets(self) -> tuple[str | bytes | None, ...]:
+        """Passwords and psks, the offered one first; None is that of an open network."""
+        offered = self.psk if self.psk is not None else self.password
+        return tuple(dict.fromkeys((offered, *self.also_accept)))
 
     @property
     def is_open(self) -> bool:

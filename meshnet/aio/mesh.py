@@ -14,6 +14,8 @@ from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from attrs import evolve
+
 from meshnet.aio.channel import Channel
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
@@ -32,6 +34,17 @@ from meshnet.wire.ciphers import rank_by_speed
 from meshnet.wire.identity import SEED_BYTES, Identity, psk_of_open_network, psk_of_password
 from meshnet.wire.key_life import KeyLife
 
+# What holds from start to end.
+_FIXED = (
+    "nickname",
+    "network",
+    "listen",
+    "mtu",
+    "discovery",
+    "ciphers",
+    "rekey_after_s",
+    "conn_limit",
+)
 _NOT_STARTED = "the mesh is not started, or has ended; use `async with Mesh(...)`"
 
 
@@ -60,17 +73,21 @@ class Mesh:
         self._counts = EventCounts()
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._channels: dict[ChannelId, Channel[Any]] = {}
+        # So that a reload computes only what is new: (password, network) -> psk. In memory only.
+        self._derived: dict[tuple[str, str], bytes] = {}
 
     async def __aenter__(self) -> Self:
         config = self.config
         listener, udp = listen(*config.listen_address())
         try:
+            psks = await self._psks(config)
             self._listen = listener.getsockname()[:2]
             engine_config = EngineConfig(
                 identity=Identity.of_seed(
                     self._state.identity_seed if self._state else os.urandom(SEED_BYTES)
                 ),
-                psk=await self._psk(),
+                psk=psks[0],
+                other_psks=psks[1:],
                 network=config.network,
                 nickname=config.nickname,
                 incarnation=self._state.incarnation if self._state else _random_u64(),
@@ -174,6 +191,29 @@ class Mesh:
         """
         self._running.set_own_addresses(mac, tuple(addresses), router=router, now=time.monotonic())
         self._drain()
+
+    async def reload(self, config: MeshConfig) -> list[str]:
+        """Take up changed settings; the names of those that differ but cannot change now.
+
+        Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise`` and new ``peers``.
+        Links and sessions go on. Peers left out are dialled until the mesh ends.
+        """
+        psks = await self._psks(config)
+        engine, old = self._running, self.config
+        engine.set_psks(psks)
+        for peer in config.peers:
+            if peer not in old.peers:
+                engine.connect(*parse_peer(peer), time.monotonic())
+        fixed = [name for name in _FIXED if getattr(config, name) != getattr(old, name)]
+        if set(old.peers) - set(config.peers):
+            fixed.append("peers")
+        peers = tuple(dict.fromkeys((*config.peers, *old.peers)))
+        kept = {name: getattr(old, name) for name in _FIXED}
+        self.config = evolve(config, peers=peers, **kept)
+        if config.advertise != old.advertise:
+            engine.set_endpoints(self._advertised())
+        self._drain()
+        return fixed
 
     def connected_peers(self) -> list[PeerName]:
         """The peers to which frames flow now."""
@@ -297,14 +337,26 @@ class Mesh:
         if self._driver is not None:
             self._driver.drain()
 
-    async def _psk(self) -> bytes:
-        config = self.config
-        if config.psk is not None:
-            return config.psk
-        if config.password is None:
-            return psk_of_open_network(config.network)
-        # Slow on purpose (Argon2id): not on the loop, which may carry another mesh.
-        return await asyncio.to_thread(psk_of_password, config.password, config.network)
+    async def _psks(self, config: MeshConfig) -> tuple[bytes, ...]:
+        """All psks, the offered one first."""
+        psks: list[bytes] = []
+        derived: dict[tuple[str, str], bytes] = {}
+        for secret in config.secrets:
+            if secret is None:
+                psks.append(psk_of_open_network(config.network))
+            elif isinstance(secret, bytes):
+                psks.append(secret)
+            else:
+                key = (secret, config.network)
+                psk = self._derived.get(key)
+                if psk is None:
+                    # Slow on purpose (Argon2id): not on the loop, which may carry another mesh.
+                    # One after the other: each takes 64 MiB for that moment.
+                    psk = await asyncio.to_thread(psk_of_password, *key)
+                derived[key] = psk
+                psks.append(psk)
+        self._derived = derived
+        return tuple(psks)
 
     def _advertised(self) -> tuple[Endpoint, ...]:
         host, port = self._listen

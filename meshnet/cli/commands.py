@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from meshnet.cli import views
+from meshnet.cli.genkey import genkey
 from meshnet.cli.show import show
 from meshnet.client import Client
 from meshnet.report import Pong
@@ -176,3 +177,20 @@ def ping(peer: str, count: int, timeout_s: float, api: Path | None, as_json: boo
         click.echo(views.ping_summary(pongs))
     if all(pong["rtt_ms"] is None for pong in pongs):
         raise SystemExit(1)
+
+
+@cli.command()
+@node_options
+def reload(api: Path | None, as_json: bool) -> None:
+    """Have the node read its settings again: passwords, keys, peers, log level (as SIGHUP does)."""
+    answer = Client(api).reload()
+    if as_json:
+        show(lambda: answer, as_json)
+    elif answer["unchanged"]:
+        names = ", ".join(answer["unchanged"])
+        click.echo(f"reloaded; takes effect at the next start only: {names}")
+    else:
+        click.echo("reloaded")
+
+
+cli.add_command(genkey)

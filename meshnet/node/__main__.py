@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -15,9 +16,10 @@ from meshnet.node.run import run
 
 def main() -> None:
     try:
-        config = parse_options(sys.argv[1:], os.environ)
+        read = functools.partial(parse_options, sys.argv[1:], os.environ)
+        config = read()
         start_logging(config.log_level, config.log_format)
-        uvloop.run(run(config))
+        uvloop.run(run(config, read))
     except MeshError as error:
         fail(str(error))
 

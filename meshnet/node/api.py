@@ -19,7 +19,7 @@ from meshnet.aio.mesh import Mesh
 from meshnet.errors import ConfigError, ListenError
 from meshnet.ids import PeerName, join_host_port
 from meshnet.node.http import Answer, HttpServer, Refused, Request, as_json
-from meshnet.report import Pong
+from meshnet.report import Pong, Reloaded
 
 _MAX_PING_TIMEOUT_S = 5.0
 _CREDENTIALS = struct.Struct("=iII")
@@ -28,8 +28,9 @@ _CREDENTIALS = struct.Struct("=iII")
 class ApiServer:
     """Serves one mesh on a unix socket, from `start` to `stop`."""
 
-    def __init__(self, mesh: Mesh, path: Path) -> None:
+    def __init__(self, mesh: Mesh, path: Path, reload: Callable[[], Awaitable[list[str]]]) -> None:
         self._mesh = mesh
+        self._reload_settings = reload
         self._path = path
         self._made_parent = False
         self._server: HttpServer | None = None
@@ -45,6 +46,7 @@ class ApiServer:
             ("POST", "/v1/connect"): self._connect,
             ("POST", "/v1/forget"): self._forget,
             ("POST", "/v1/ping"): self._ping,
+            ("POST", "/v1/reload"): self._reload,
         }
         self._server = HttpServer(routes, admits=lambda caller: _may_use(caller, self._path))
         await self._server.start(bound)
@@ -105,6 +107,13 @@ class ApiServer:
         rtt_s = await self._mesh.ping(peer, timeout_s=timeout_s)
         pong: Pong = {"seq": seq, "rtt_ms": round(rtt_s * 1e3, 3) if rtt_s is not None else None}
         return as_json(pong)
+
+    async def _reload(self, _request: Request) -> Answer:
+        try:
+            reloaded: Reloaded = {"unchanged": await self._reload_settings()}
+        except ConfigError as error:
+            raise Refused(HTTPStatus.CONFLICT, f"nothing has changed: {error}") from None
+        return as_json(reloaded)
 
     def _one_peer(self, wanted: str) -> PeerName:
         found = self._mesh.find_peers(wanted)

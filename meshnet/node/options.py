@@ -17,7 +17,8 @@ from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
 from meshnet.ids import split_host_port
 from meshnet.linux.addresses import Interface
-from meshnet.node.sources import merged, misspelt
+from meshnet.node.secret_files import read_secrets
+from meshnet.node.sources import AppendSecret, merged, misspelt
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
@@ -70,13 +71,16 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     for number, address in enumerate(addresses):
         if address.ip in (earlier.ip for earlier in addresses[:number]):
             raise ConfigError(f"--address {address}: {address.ip} is given twice; leave one out")
+    offered, *others = read_secrets(options.secrets) or (None,)
     mesh = MeshConfig(
         nickname=options.nickname,
         network=options.network,
         listen=options.listen,
         advertise=options.advertise,
         peers=options.peers,
-        password=_password(options.password, options.password_file),
+        password=offered if isinstance(offered, str) else None,
+        psk=offered if isinstance(offered, bytes) else None,
+        also_accept=others,
         mtu=options.mtu,
         discovery=not options.no_discovery,
         conn_limit=options.conn_limit,
@@ -137,9 +141,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDR[:PORT]",
         help="address others shall dial; repeatable (default: all non-loopback)",
     )
-    # Lists, so that a second one is refused instead of silently winning.
-    add("--password", action="append", default=[], help="shared by the whole network")
-    add("--password-file", action="append", default=[], metavar="FILE", help="its first line")
+    add(
+        "--password",
+        action=AppendSecret,
+        default=[],
+        help="shared by the whole network; repeatable, with the two below: "
+        "the first is offered, all are accepted",
+    )
+    add("--password-file", action=AppendSecret, default=[], metavar="FILE", help="its first line")
+    add(
+        "--key-file",
+        action=AppendSecret,
+        default=[],
+        metavar="FILE",
+        help="a key made by `meshnet genkey`",
+    )
     add("--no-discovery", action="store_true", help="dial only the peers given here")
     add(
         "--conn-limit",
@@ -232,24 +248,6 @@ def _address(option: str, text: str) -> tuple[str, int] | None:
         return split_host_port(text, None)
     except ValueError as error:
         raise ConfigError(f"{option} {error}; write [HOST]:PORT") from None
-
-
-def _password(given: Sequence[str], files: Sequence[str]) -> str | None:
-    if len(given) + len(files) > 1:
-        raise ConfigError("one password at a time: give --password or --password-file once")
-    if given:
-        return given[0]
-    if not files:
-        return None
-    try:
-        with Path(files[0]).open(encoding="utf-8") as file:
-            password = file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"--password-file {files[0]}: {reason}") from None
-    if not password:
-        raise ConfigError(f"--password-file {files[0]}: the first line is empty")
-    return password
 
 
 def fail(message: str) -> NoReturn:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from meshnet.aio.mesh import Mesh
@@ -19,6 +19,7 @@ from meshnet.node.http import HttpServer, Routes
 from meshnet.node.local_side import open_local_side
 from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
+from meshnet.node.reload import Reloader
 from meshnet.node.status import status_routes
 from meshnet.store.state import FileState
 from meshnet.topology.records import MAX_ENDPOINTS
@@ -32,19 +33,24 @@ _SERVED = {"--status-addr": "status served", "--metrics": "metrics served"}
 _log = logging.getLogger("meshnet")
 
 
-async def run(config: NodeConfig) -> None:
-    """Run a node until SIGTERM, SIGINT or SIGHUP. Raises MeshError when it cannot go on."""
-    stop = asyncio.Event()
+async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
+    """Run a node until SIGTERM or SIGINT; at SIGHUP, ``read`` its settings again.
+
+    Raises MeshError when it cannot go on.
+    """
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with contextlib.AsyncExitStack() as stack:
         state = FileState(config.state_dir)
         stack.callback(state.close)
         local = open_local_side(config, Identity.of_seed(state.identity_seed).name, stack)
         port = local.port if local is not None else None
         mesh = await stack.enter_async_context(Mesh(config.mesh, port, state))
-        api = ApiServer(mesh, config.api)
+        reloader = Reloader(mesh, config, read)
+        api = ApiServer(mesh, config.api, reloader.reload)
         await api.start()
         stack.push_async_callback(api.stop)
         await _serve_tcp(stack, mesh, config)
@@ -57,7 +63,12 @@ async def run(config: NodeConfig) -> None:
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
         overlay = local.interface if local is not None else ""
-        waits = [stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config, overlay)]
+        waits = [
+            stop.wait(),
+            mesh.wait_failed(),
+            _follow_addresses(mesh, config, overlay),
+            reloader.follow(reload),
+        ]
         if local is not None:
             waits.append(local.follow_addresses(mesh))
         notify(READY)
@@ -106,8 +117,12 @@ async def _follow_addresses(mesh: Mesh, config: NodeConfig, overlay: str) -> NoR
     """
     host, port = split_host_port(mesh.address, None)
     announced: tuple[Endpoint, ...] = ()
-    ours_to_announce = host in ("::", "0.0.0.0") and not config.mesh.advertise
-    while ours_to_announce:
+    while host in ("::", "0.0.0.0"):
+        if mesh.config.advertise:
+            # Told what to announce; a reload may end that.
+            announced = ()
+            await asyncio.sleep(ADDRESS_POLL_S)
+            continue
         try:
             addresses = reachable_addresses(host_addresses(), without=overlay)
         except OSError as error:

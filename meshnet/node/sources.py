@@ -23,8 +23,22 @@ _OF_KUBERNETES = re.compile(
     r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 _NOT_SETTABLE = frozenset({"help", "version"})
-# Two ways to give one thing: one of them replaces both of an earlier source.
-_PASSWORD_OPTIONS = frozenset({"password", "password_file"})
+# Ways to give one thing: one of them replaces all of an earlier source.
+_SECRET_OPTIONS = ("password", "password_file", "key_file")
+
+
+class AppendSecret(argparse._AppendAction):
+    """Keeps the order in which secrets of all kinds were given, as pairs (kind, value)."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        super().__call__(parser, namespace, values, option_string)
+        namespace.secrets = [*getattr(namespace, "secrets", ()), (self.dest, values)]
 
 
 def merged(
@@ -32,10 +46,13 @@ def merged(
 ) -> argparse.Namespace:
     """The options of all sources; a repeatable one is replaced whole.
 
+    ``secrets`` are those of one source, the last that gives any, in the order given.
+
     Raises ConfigError; exits with 2 on wrong usage, as argparse does.
     """
     actions = {a.dest: a for a in parser._actions if a.dest not in _NOT_SETTABLE}
     values = {name: action.default for name, action in actions.items()}
+    values["secrets"] = []
     for action in actions.values():
         action.default = argparse.SUPPRESS if action.option_strings else None
     parsed = vars(parser.parse_args(arguments))
@@ -44,8 +61,6 @@ def merged(
     file = given.get("config") or from_environment.get("config")
     from_file = _from_file(actions, Path(file)) if file else {}
     for source in (from_file, from_environment, given):
-        if source.keys() & _PASSWORD_OPTIONS:
-            values.update(dict.fromkeys(_PASSWORD_OPTIONS, ()))
         values.update(source)
     return argparse.Namespace(**values)
 
@@ -82,7 +97,7 @@ def _from_environment(
             found[name] = [text] if name == "password" else text.replace(",", " ").split()
         else:
             found[name] = _converted(action, text, f"{variable}={text}")
-    return found
+    return found | _secrets_of(found)
 
 
 def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, Any]:
@@ -106,7 +121,13 @@ def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, 
                 f"--config {path}: no option {key!r}; see --help{_meant(key, options)}"
             )
         found[name] = _of_file(action, value, f"--config {path}: {key} = {value!r}")
-    return found
+    return found | _secrets_of(found)
+
+
+def _secrets_of(found: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """The secrets of a source, in its order; nothing when it has none."""
+    secrets = [(name, value) for name in found if name in _SECRET_OPTIONS for value in found[name]]
+    return {"secrets": secrets} if secrets else {}
 
 
 def _of_file(action: argparse.Action, value: object, where: str) -> Any:

@@ -134,7 +134,7 @@ class SessionKeeper:
         self,
         identity: Identity,
         network_id: bytes,
-        psk: bytes,
+        psks: tuple[bytes, ...],
         *,
         ciphers: tuple[CipherId, ...],
         capabilities: int,
@@ -145,7 +145,7 @@ class SessionKeeper:
     ) -> None:
         self._identity = identity
         self._network_id = network_id
-        self._psk = psk
+        self._psks = psks
         self._ciphers = ciphers
         self._capabilities = capabilities
         self._next_stamp = first_stamp
@@ -162,6 +162,10 @@ class SessionKeeper:
         self._datagrams: list[Datagram] = []
         self._relayed: list[tuple[bytes, PeerName]] = []
         self._events: deque[Event] = deque()
+
+    def use_psks(self, psks: tuple[bytes, ...]) -> None:
+        """Offer the first and accept all of them from the next handshake on."""
+        self._psks = psks
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs.values())
@@ -438,7 +442,7 @@ class SessionKeeper:
                 our_index=self._free_index(),
                 preference=self._ciphers,
                 capabilities=self._capabilities,
-                psk=self._psk,
+                psk=self._psks[0],
                 remote=source,
                 now=now,
                 key_life=self._key_life,
@@ -483,9 +487,9 @@ class SessionKeeper:
         if pair is None or pair.pending is None:
             return DropReason.UNKNOWN_SESSION
         try:
-            session = pair.pending.finish(datagram, self._psk, now)
+            session = pair.pending.finish(datagram, self._psks, now)
         except AuthenticationError:
-            # Forged, or made with another psk: the two cannot be told apart (IKpsk2).
+            # Forged, or made with a psk that is not ours: the two cannot be told apart (IKpsk2).
             return DropReason.BAD_HANDSHAKE
         del self._pending[pair.pending.our_index]
         pair.pending = None

@@ -9,7 +9,7 @@ No key is used by the responder before the first datagram sealed with it arrives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import define, field
 
@@ -86,15 +86,14 @@ class PendingHandshake:
     _state: noise.HandshakeState = field(repr=False)
     _key_life: KeyLife
 
-    def finish(self, datagram: bytes, psk: bytes, now: float) -> Session:
+    def finish(self, datagram: bytes, psks: Iterable[bytes], now: float) -> Session:
         """The session, ready to send. The state stays usable for a genuine answer after a forged.
 
-        Raises AuthenticationError when the answer is forged, or made with another psk.
+        Raises AuthenticationError when the answer is forged, or made with none of ``psks``.
         """
-        state = self._state.copy()
-        state.psk = psk
+        state, payload = noise.read_with_any(self._state, psks, datagram[HEADER_BYTES:])
         try:
-            cursor = Cursor(state.read_message(datagram[HEADER_BYTES:]))
+            cursor = Cursor(payload)
             their_index, _capabilities = cursor.read_u32(), cursor.read_u32()
             chosen = cursor.read_u8()
         except MalformedError as error:

@@ -6,6 +6,8 @@ equality with the Noise static key and takes the PeerName from it (wire.md secti
 
 from __future__ import annotations
 
+import base64
+
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError
@@ -61,6 +63,17 @@ def psk_of_password(password: str, network: str) -> bytes:
 def psk_of_open_network(network: str) -> bytes:
     """The psk everybody knows, of a network without a password: sealed, but open to all."""
     return crypto.blake2s(b"meshnet open network" + network.encode())
+
+
+def psk_of_key_text(text: str) -> bytes:
+    """The psk written as in a key file: base64 of 32 bytes. Raises ValueError."""
+    try:
+        psk = base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        raise ValueError("not a key: base64 of 32 bytes is one line of 44 characters") from None
+    if len(psk) != PSK_BYTES:
+        raise ValueError(f"a key has {PSK_BYTES} bytes, this one has {len(psk)}")
+    return psk
 
 
 def _with_context(context: bytes, message: bytes) -> bytes:

@@ -20,6 +20,11 @@ from meshnet.node.api import ApiServer, bind_unix
 PSK = bytes(32)
 
 
+async def reload() -> list[str]:
+    """What a node would do at `meshnet reload`."""
+    return ["mtu"]
+
+
 @asynccontextmanager
 async def served(path: Path) -> AsyncIterator[tuple[Mesh, Mesh]]:
     """Two connected meshes; the first one's API is at ``path``."""
@@ -28,7 +33,7 @@ async def served(path: Path) -> AsyncIterator[tuple[Mesh, Mesh]]:
         config = MeshConfig(nickname="other", listen="127.0.0.1:0", psk=PSK, peers=peers)
         async with Mesh(config) as other:
             await asyncio.gather(one.wait_connected(), other.wait_connected())
-            api = ApiServer(one, path)
+            api = ApiServer(one, path, reload)
             await api.start()
             try:
                 yield one, other
@@ -38,6 +43,16 @@ async def served(path: Path) -> AsyncIterator[tuple[Mesh, Mesh]]:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_reload_is_passed_on_and_answered(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+
+    async def test() -> None:
+        async with served(path):
+            assert await asyncio.to_thread(Client(path).reload) == {"unchanged": ["mtu"]}
+
+    run(test)
 
 
 def test_the_client_gets_the_report_the_mesh_gives(tmp_path: Path) -> None:

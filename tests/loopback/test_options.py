@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,9 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--tap", ""], {}, "1 to 15 bytes"),
         (["--address", "10.0.0.1/24", "--address", "10.0.0.1/8"], {}, "given twice"),
         (["--address", "fd00::1/64", "--address", "fd00:0::1/64"], {}, "given twice"),
-        (["--password", "a", "--password-file", "b"], {}, "one password at a time"),
+        (["--password", "a", "--password-file", "/nonexistent"], {}, "No such file"),
+        (["--key-file", "/nonexistent"], {}, "--key-file /nonexistent: No such file"),
+        ([f"--password={n}" for n in range(9)], {}, "at most 8 passwords and keys"),
         (["--password", ""], {}, "password is empty"),
         (["--password-file", "/nonexistent"], {}, "No such file"),
         (["--listen", "host:99999"], {}, "not a port"),
@@ -118,9 +121,67 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+KEYS = [bytes((number,)) * 32 for number in range(3)]
+
+
+def secret_file(path: Path, text: str) -> str:
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return str(path)
+
+
+def key_file(directory: Path, number: int) -> str:
+    text = base64.b64encode(KEYS[number]).decode() + "\n"
+    return secret_file(directory / f"key{number}", text)
+
+
+def test_secrets_of_all_kinds_keep_the_order_of_the_command_line(tmp_path: Path) -> None:
+    word = secret_file(tmp_path / "word", "from file\n")
+    key = key_file(tmp_path, 1)
+    options = ["--password", "one", "--key-file", key, "--password-file", word, "--password", "two"]
+    config = parse_options(options, {}).mesh
+    assert (config.password, config.psk) == ("one", None)
+    assert config.also_accept == (KEYS[1], "from file", "two")
+    config = parse_options(options[2:], {}).mesh
+    assert (config.password, config.psk) == (None, KEYS[1])
+    assert config.also_accept == ("from file", "two")
+
+
+def test_secrets_of_a_file_keep_its_order_and_those_of_a_later_source_replace_all(
+    tmp_path: Path,
+) -> None:
+    first, second = key_file(tmp_path, 1), key_file(tmp_path, 2)
+    text = f'key-file = ["{first}", "{second}"]\npassword = ["a", "b"]\n'
+    file = write(tmp_path, text)
+    config = parse_options(["--config", file], {}).mesh
+    assert (config.psk, config.also_accept) == (KEYS[1], (KEYS[2], "a", "b"))
+    environment = {"MESHNET_CONFIG": file, "MESHNET_KEY_FILE": f"{second},{first}"}
+    config = parse_options([], environment).mesh
+    assert (config.psk, config.also_accept) == (KEYS[2], (KEYS[1],))
+    config = parse_options(["--password", "line"], environment).mesh
+    assert (config.password, config.also_accept) == ("line", ())
+
+
+@pytest.mark.parametrize("option", ["--password-file", "--key-file"])
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "secret"
+    secret_file(path, "secret\n")
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match=f"{option} .* is open to others; run: chmod 600") as said:
+        parse_options([option, str(path)], {})
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("text", ["not base64!", "c2hvcnQ=", "password"])
+def test_what_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
+    path = secret_file(tmp_path / "key", text + "\n")
+    with pytest.raises(ConfigError, match="`meshnet genkey` makes one"):
+        parse_options(["--key-file", path], {})
+
+
 def test_a_password_file_gives_its_first_line(tmp_path: Path) -> None:
     path = tmp_path / "password"
-    path.write_text("s3cret with spaces\nsecond line\n")
+    secret_file(path, "s3cret with spaces\nsecond line\n")
     assert parse_options(["--password-file", str(path)], {}).mesh.password == "s3cret with spaces"
 
 
@@ -131,7 +192,7 @@ def test_repeatables_of_the_command_line_replace_those_of_the_environment() -> N
 
 def test_a_password_on_the_command_line_replaces_that_of_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "password"
-    path.write_text("file\n")
+    secret_file(path, "file\n")
     options = ["--password-file", str(path)]
     assert parse_options(options, {"MESHNET_PASSWORD": "env"}).mesh.password == "file"
 
@@ -187,7 +248,7 @@ def test_secrets_do_not_show_in_reprs() -> None:
 
 def test_an_empty_password_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "password"
-    path.write_text("\n")
+    secret_file(path, "\n")
     with pytest.raises(ConfigError, match="first line is empty"):
         parse_options(["--password-file", str(path)], {})
 

@@ -76,7 +76,7 @@ def test_a_peer_that_says_goodbye_is_known_to_be_gone_at_once(mesh: LabMesh) -> 
     mesh.wait_full_mesh(10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_clean_stop_leaves_no_device_and_no_socket(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -165,7 +165,7 @@ def test_arbitrary_bytes_are_no_initiation_and_no_response(datagram: bytes) -> N
     )
     for attempt in (
         lambda: read_initiation(BOB, NETWORK_ID, datagram, b"\x0b" * 32),
-        lambda: pending.finish(datagram, PSK, 0.0),
+        lambda: pending.finish(datagram, (PSK,), 0.0),
     ):
         try:
             attempt()

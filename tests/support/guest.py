@@ -136,7 +136,7 @@ class Guest:
         """A data session with the engine, confirmed by an empty datagram."""
         pending = self.call(stamp)
         self.give(pending.datagram)
-        session = pending.finish(self.sent(DatagramType.RESPONSE), PSK, self.now)
+        session = pending.finish(self.sent(DatagramType.RESPONSE), (PSK,), self.now)
         self.give(session.seal(b""))
         return session
 

@@ -55,7 +55,7 @@ class Side:
         self.keeper = SessionKeeper(
             who,
             NETWORK_ID,
-            psk,
+            (psk,),
             ciphers=DEFAULT_PREFERENCE,
             capabilities=0,
             first_stamp=first_stamp,

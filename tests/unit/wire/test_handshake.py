@@ -57,7 +57,7 @@ def answer(
 def test_two_datagrams_make_a_session_that_carries_both_ways() -> None:
     pending = start()
     response, bobs = answer(pending.datagram)
-    alices = pending.finish(response, PSK, now=3.0)
+    alices = pending.finish(response, (PSK,), now=3.0)
     assert (alices.peer, alices.our_index, alices.their_index) == (BOB.name, A_INDEX, B_INDEX)
     assert (bobs.peer, bobs.our_index, bobs.their_index) == (ALICE.name, B_INDEX, A_INDEX)
     assert bobs.open(alices.seal(b"there")) == b"there"
@@ -103,7 +103,7 @@ def test_both_ends_use_the_cipher_that_was_chosen(
 ) -> None:
     pending = start(ciphers=offered)
     response, bobs = answer(pending.datagram, preference=preference)
-    alices = pending.finish(response, PSK, now=3.0)
+    alices = pending.finish(response, (PSK,), now=3.0)
     assert alices.cipher.id is bobs.cipher.id is chosen
     assert bobs.open(alices.seal(b"text")) == b"text"
 
@@ -129,7 +129,7 @@ def test_a_cipher_that_was_not_offered_is_not_taken() -> None:
         now=2.0,
     )
     with pytest.raises(AuthenticationError, match="not offered"):
-        pending.finish(response, PSK, now=3.0)
+        pending.finish(response, (PSK,), now=3.0)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_any_changed_byte_of_a_response_is_noticed_and_the_genuine_one_still_wor
     response, bobs = answer(pending.datagram)
     for at in range(HEADER_BYTES, len(response)):
         with pytest.raises(AuthenticationError):
-            pending.finish(flip(response, 8 * at), PSK, now=3.0)
-    assert bobs.open(pending.finish(response, PSK, now=3.0).seal(b"text")) == b"text"
+            pending.finish(flip(response, 8 * at), (PSK,), now=3.0)
+    assert bobs.open(pending.finish(response, (PSK,), now=3.0).seal(b"text")) == b"text"
 
 
 def test_cut_off_handshakes_are_noticed() -> None:
@@ -166,16 +166,16 @@ def test_cut_off_handshakes_are_noticed() -> None:
             read(pending.datagram[:size])
     for size in range(len(response)):
         with pytest.raises(AuthenticationError):
-            pending.finish(response[:size], PSK, now=3.0)
+            pending.finish(response[:size], (PSK,), now=3.0)
 
 
 def test_a_response_made_with_another_psk_is_refused() -> None:
     pending = start()
     response, _ = answer(pending.datagram, psk=OTHER_PSK)
     with pytest.raises(AuthenticationError):
-        pending.finish(response, PSK, now=3.0)
+        pending.finish(response, (PSK,), now=3.0)
     # Several passwords may be tried on one answer.
-    assert pending.finish(response, OTHER_PSK, now=3.0).their_index == B_INDEX
+    assert pending.finish(response, (OTHER_PSK,), now=3.0).their_index == B_INDEX
 
 
 def test_a_degenerate_key_of_the_responder_is_refused() -> None:
