@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 

@@ -66,7 +66,7 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         waits = [
             stop.wait(),
             mesh.wait_failed(),
-            _follow_addresses(mesh, config, overlay),
+            _follow_addresses(mesh, overlay),
             reloader.follow(reload),
         ]
         if local is not None:
@@ -110,7 +110,7 @@ async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _follow_addresses(mesh: Mesh, config: NodeConfig, overlay: str) -> NoReturn:
+async def _follow_addresses(mesh: Mesh, overlay: str) -> NoReturn:
     """Announce the host's own addresses, as they come and go, when we listen on all of them.
 
     Those of the interface ``overlay`` are no way to us.

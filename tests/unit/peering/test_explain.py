@@ -9,7 +9,8 @@ import pytest
 
 from meshnet.peering.sessions import PROBE_INTERVAL_S, PROBES_LOST_UNTIL_RENEWAL
 from meshnet.report import CauseReport, ExplainCause, Explanation
-from meshnet.testing.cluster import DIAL_TIMEOUT_S, Cluster, Host
+from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing.connections import DIAL_TIMEOUT_S
 from support.samples import OTHER_PSK
 
 Case = Callable[[Cluster], Explanation]
