@@ -169,5 +169,7 @@ def _is_list(action: argparse.Action) -> bool:
 def _meant(name: str, known: Sequence[str]) -> str:
     import difflib  # Only for who has mistyped something.
 
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    return f" (did you mean {close[0]}?)" if close else ""
+    # Without what all have in common, which would make anything look alike.
+    bare = {option.removeprefix(_PREFIX): option for option in known}
+    close = difflib.get_close_matches(name.removeprefix(_PREFIX), bare, n=1, cutoff=0.75)
+    return f" (did you mean {bare[close[0]]}?)" if close else ""

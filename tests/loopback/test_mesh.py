@@ -15,6 +15,7 @@ from meshnet.errors import ConfigError, ListenError, LocalProtocolError, TapErro
 from meshnet.report import ConnectionReport
 from meshnet.testing import MemoryPort, MemoryState
 from meshnet.wire.ciphers import CipherId
+from support.frames import receive_data
 
 PSK = bytes(32)
 BROADCAST = b"\xff" * 6
@@ -143,7 +144,7 @@ def test_keys_are_renewed_over_real_sockets_without_losing_a_frame(
             for number in range(1000):
                 text = str(number).encode()
                 other.send(frame(MAC[0], MAC[1], text))
-                assert (await one.receive()).endswith(text)
+                assert (await receive_data(one)).endswith(text)
                 renewals = [r.getMessage() for r in caplog.records if "renewed" in r.getMessage()]
                 if len(renewals) >= 6:
                     break

@@ -21,6 +21,7 @@ from meshnet.node.options import NodeConfig, parse_options
 from meshnet.node.reload import Reloader
 from meshnet.testing import MemoryPort
 from meshnet.wire.identity import psk_of_key_text
+from support.frames import receive_data
 
 OLD, NEW = b"\x01" * 32, b"\x02" * 32
 BROADCAST, MAC = b"\xff" * 6, [bytes((2, 0, 0, 0, 0, number)) for number in range(3)]
@@ -72,7 +73,7 @@ def test_passwords_are_rotated_without_losing_a_frame(caplog: pytest.LogCaptureF
                         number += 1
                         frame = MAC[0] + MAC[1] + b"\x88\xb5" + str(number).encode()
                         there.send(frame)
-                        assert await here.receive() == frame
+                        assert await receive_data(here) == frame
                         await asyncio.sleep(0.01)
             said = [record.getMessage() for record in caplog.records]
             assert said.count("session renewed") >= 12

@@ -91,7 +91,7 @@ def test_a_port_in_use_names_the_option(tmp_path: Path, option: str) -> None:
         options = [option, f"127.0.0.1:{user.getsockname()[1]}"]
         config = parse_options(node_command(tmp_path, *options)[3:], {})
         with pytest.raises(ListenError, match=f"in use; choose another with {option}"):
-            asyncio.run(run_node(config))
+            asyncio.run(run_node(config, lambda: config))
     assert not (tmp_path / "api.sock").exists()
 
 

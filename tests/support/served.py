@@ -17,6 +17,10 @@ from meshnet.wire.ciphers import CipherId
 _PSK = bytes(32)
 
 
+async def nothing_to_reload() -> list[str]:
+    return []
+
+
 @asynccontextmanager
 async def served_mesh(api: Path, names: list[str]) -> AsyncIterator[list[Mesh]]:
     """Meshes with these nicknames, each linked to each; ``api`` is the first one's."""
@@ -31,7 +35,7 @@ async def served_mesh(api: Path, names: list[str]) -> AsyncIterator[list[Mesh]]:
                 ciphers=(CipherId.CHACHA20_POLY1305,),
             )
             made.append(await stack.enter_async_context(Mesh(config)))
-        server = ApiServer(made[0], api)
+        server = ApiServer(made[0], api, nothing_to_reload)
         await server.start()
         stack.push_async_callback(server.stop)
         await asyncio.gather(*(mesh.wait_connected(len(names) - 1) for mesh in made))
