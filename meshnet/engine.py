@@ -16,12 +16,11 @@ ignored.
 from __future__ import annotations
 
 import enum
-import itertools
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from meshnet.crdt.dots import Origin
 from meshnet.discovery.targets import Targets, Trouble
@@ -30,16 +29,12 @@ from meshnet.errors import (
     CloseCode,
     ConfigError,
     DropReason,
-    RemoteProtocolError,
 )
 from meshnet.events import (
     ContentIgnored,
     DialFailed,
     Event,
     IdentityConflict,
-    LinkEstablished,
-    LinkLost,
-    LinkRefused,
     PeerDiscovered,
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
@@ -48,8 +43,8 @@ from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
-from meshnet.peering.floods import LinkGuard
-from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
+from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
+from meshnet.peering.links import Link, LinkId, LinkOutput
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
 from meshnet.peering.sessions import SessionKeeper
@@ -67,29 +62,13 @@ from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.link import (
-    KEYS_EXPIRED,
-    LinkAuthenticated,
-    LinkClosed,
     LinkConfig,
-    LinkEvent,
-    LinkProtocol,
-    LinkState,
-    RecordReceived,
 )
 from meshnet.wire.messages import (
     GOSSIP_MESSAGES,
-    TOKEN_BYTES,
     MessageType,
-    pack_message,
-    parse_message,
 )
 
-# Our choice. A handshake is three packets; who needs longer is not a peer, or cannot be one.
-HANDSHAKE_TIMEOUT_S = 5.0
-# Design section 6: an idle neighbour's death is known within 25 s.
-LINK_PING_INTERVAL_S = 10.0
-LINK_TIMEOUT_S = 25.0
-LINK_SUSPECT_S = 1.5
 # A change of links is told, and routes follow what is told, this much later: one signature and one
 # computation for many changes at once. Design section 6 allows 200 ms together.
 PUBLISH_DELAY_S = 0.05
@@ -106,29 +85,16 @@ KEEP_INTERVAL_S = 30.0
 # A life has 2^40 numbers (of handshakes, of fragments) to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = 2**40
-# Design section 9: --conn-limit.
-DEFAULT_CONN_LIMIT = 200
-
 TOPOLOGY = ChannelId(records.CHANNEL_NAME, records.CHANNEL_TYPE)
-
-_LASTING = {
-    CloseCode.OTHER_NETWORK,
-    CloseCode.OTHER_VERSION,
-    CloseCode.WRONG_PASSWORD,
-    CloseCode.BAD_IDENTITY,
-    CloseCode.SAME_IDENTITY,
-}
 
 
 class _Task(enum.Enum):
-    HANDSHAKE_TIMEOUT = 1
-    LINK_PING = 2
-    SWEEP = 3
-    ROUTES = 4
-    PUBLISH = 5
-    REWRITE = 6
-    FLUSH = 7
-    KEEP = 8
+    SWEEP = 1
+    ROUTES = 2
+    PUBLISH = 3
+    REWRITE = 4
+    FLUSH = 5
+    KEEP = 6
 
 
 @define(frozen=True)
@@ -182,14 +148,6 @@ class Engine:
         self._rng = rng
         self._network_id = network_id(config.network)
         psks = (config.psk, *config.other_psks)
-        self._link_config = LinkConfig(
-            config.identity,
-            self._network_id,
-            psks,
-            config.life,
-            config.capabilities,
-            config.key_life,
-        )
         first_number = config.generation * STAMPS_PER_GENERATION
         self.gossip = Gossip(
             config.identity,
@@ -217,22 +175,29 @@ class Engine:
         self._rewrites: Counter[ChannelId] = Counter()
         self._written_elsewhere: dict[ChannelId, Fragment] = {}
         self._members: dict[bytes, PeerName] = {}
-        self._links: dict[LinkId, Link] = {}
-        self._by_peer: dict[PeerName, Link] = {}
-        self._ended: list[LinkOutput] = []
+        link_config = LinkConfig(
+            config.identity,
+            self._network_id,
+            psks,
+            config.life,
+            config.capabilities,
+            config.key_life,
+        )
+        self.links = LinkKeeper(
+            link_config, self, self._targets, self.counters, limit=config.conn_limit, rng=rng
+        )
+        self._linked = self.links.by_peer
         self._dials: list[Dial] = []
-        self._dial_serials = itertools.count(1)
-        self._timers: Timers[tuple[_Task, LinkId]] = Timers()
+        self._timers: Timers[_Task] = Timers()
         self._events: deque[Event] = deque()
         self._endpoints = config.endpoints
         self._routes: dict[PeerName, Route] = {}
         self._relay_buckets = RelayBuckets()
-        self._link_guard = LinkGuard()
         self._reporter = Reporter(
             self.name,
             config.overlay_mtu,
             self._records,
-            self._by_peer,
+            self._linked,
             self._sessions,
             self._targets,
             self.gossip.replica,
@@ -240,8 +205,8 @@ class Engine:
         self._stopping = False
         self._now = now
         self._publish_record()
-        self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
-        self._timers.set((_Task.KEEP, 0), now + KEEP_INTERVAL_S)
+        self._timers.set(_Task.SWEEP, now + SWEEP_INTERVAL_S)
+        self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
 
     # Inputs: users.
 
@@ -265,10 +230,7 @@ class Engine:
             return False
         self._targets.forget(target)
         if target.peer is None or not self._targets.of_peer(target.peer):
-            for link in list(self._links.values()):
-                is_its_link = link.outbound and link.peer is not None and link.peer == target.peer
-                if is_its_link or link.target_id == target.id:
-                    self._end_link(link, "forgotten", now, code=None, by_peer=False)
+            self.links.forget(target, now)
         return True
 
     def set_psks(self, psks: tuple[bytes, ...]) -> None:
@@ -276,10 +238,8 @@ class Engine:
 
         What stands goes on; its keys are renewed with what is accepted then, or not at all.
         """
-        self._link_config = evolve(self._link_config, psks=psks)
+        self.links.use_psks(psks)
         self._sessions.use_psks(psks)
-        for link in self._links.values():
-            link.protocol.use_psks(psks)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""
@@ -296,8 +256,8 @@ class Engine:
     def update(self, channel: OpenChannel[LatticeT], delta: LatticeT, now: float) -> int:
         """Join ``delta`` into a channel: a ticket, which `UpdatesKept` acknowledges."""
         ticket = self.channels.update(channel, delta)
-        if not self._timers.is_set((_Task.FLUSH, 0)):
-            self._timers.set((_Task.FLUSH, 0), now + FLUSH_DELAY_S)
+        if not self._timers.is_set(_Task.FLUSH):
+            self._timers.set(_Task.FLUSH, now + FLUSH_DELAY_S)
         return ticket
 
     def set_own_addresses(
@@ -332,8 +292,7 @@ class Engine:
         # Those that we reach without a link learn of it by a record without links.
         self._publish_record()
         self._send_gossip()
-        for link in list(self._links.values()):
-            self._close_link(link, CloseCode.SHUTDOWN, "we are shutting down", now)
+        self.links.close_all(CloseCode.SHUTDOWN, "we are shutting down", now)
 
     # Inputs: the driver.
 
@@ -341,43 +300,12 @@ class Engine:
         self, link_id: LinkId, remote: Endpoint, target_id: int | None, now: float
     ) -> None:
         """A TCP connection stands: dialled for ``target_id``, or accepted when that is None."""
-        outbound = target_id is not None
-        if target_id is not None and self._targets.get(target_id) is None:
-            self._ended.append(LinkOutput(link_id, b"", close=True))
-            return  # Forgotten while it was being dialled.
-        if not outbound and not self._link_guard.admits(remote, self._links.values(), now):
-            self.counters.drops[DropReason.LINK_LIMIT] += 1
-            self._ended.append(LinkOutput(link_id, b"", close=True))
-            return
-        if not outbound and (idle := self._link_guard.to_make_room(self._links.values())):
-            self._close_link(idle, CloseCode.TIMEOUT, "made room for another connection", now)
-        protocol = LinkProtocol(
-            self._link_config,
-            dialler=outbound,
-            rng=self._rng,
-            serial=next(self._dial_serials) if outbound else 0,
-        )
-        link = Link(link_id, protocol, remote, outbound, target_id, heard_at=now)
-        self._links[link_id] = link
-        self._timers.set((_Task.HANDSHAKE_TIMEOUT, link_id), now + HANDSHAKE_TIMEOUT_S)
+        self.links.opened(link_id, remote, target_id, now)
 
     def receive_link_bytes(self, link_id: LinkId, data: bytes, now: float) -> None:
         """Bytes of a link, in any cut. Bytes of a link already ended are ignored."""
         self._now = now
-        link = self._links.get(link_id)
-        if link is None:
-            return
-        link.heard_at = now
-        failure: RemoteProtocolError | None = None
-        try:
-            link.protocol.receive(data, now)
-        except RemoteProtocolError as error:
-            failure = error
-        # An event may end the link (a duplicate, a malformed record): what follows is moot then.
-        while link_id in self._links and (event := link.protocol.next_event()) is not None:
-            self._on_link_event(link, event, now)
-        if failure is not None and link_id in self._links:
-            self._end_link(link, str(failure), now, code=failure.code, by_peer=False)
+        self.links.receive(link_id, data, now)
 
     def records_written(self, now: float) -> None:
         """What `records_to_write` gave last is durable."""
@@ -393,15 +321,12 @@ class Engine:
     def link_writable(self, link_id: LinkId, writable: bool, now: float) -> None:
         """Whether the connection takes more bytes without our keeping them in memory."""
         self._now = now
-        link = self._links.get(link_id)
-        if link is not None and link.peer is not None and self._by_peer.get(link.peer) is link:
-            self.gossip.set_writable(link.peer, writable)
+        if (peer := self.links.peer_of(link_id)) is not None:
+            self.gossip.set_writable(peer, writable)
 
     def link_ended(self, link_id: LinkId, reason: str, now: float) -> None:
         """The connection is gone, whoever ended it; nothing happens if we did."""
-        link = self._links.get(link_id)
-        if link is not None:
-            self._end_link(link, reason, now, code=None, by_peer=False)
+        self.links.ended(link_id, reason, now)
 
     def dial_failed(self, target_id: int, reason: str, now: float) -> None:
         """A `Dial` came to nothing."""
@@ -427,10 +352,11 @@ class Engine:
 
     def handle_timer(self, now: float) -> None:
         self._now = now
-        for task, link_id in self._timers.pop_due(now):
+        self.links.handle_timer(now)
+        for task in self._timers.pop_due(now):
             if task is _Task.SWEEP:
                 self.data_path.switch.sweep(now)
-                self._timers.set((_Task.SWEEP, 0), now + SWEEP_INTERVAL_S)
+                self._timers.set(_Task.SWEEP, now + SWEEP_INTERVAL_S)
             elif task is _Task.PUBLISH:
                 self._publish_record()
             elif task is _Task.REWRITE:
@@ -439,11 +365,9 @@ class Engine:
                 self.channels.flush()
             elif task is _Task.KEEP:
                 self.channels.keep_others()
-                self._timers.set((_Task.KEEP, 0), now + KEEP_INTERVAL_S)
-            elif task is _Task.ROUTES:
+                self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
+            else:
                 self._compute_routes(now)
-            elif (link := self._links.get(link_id)) is not None:
-                self._link_timer(link, task, now)
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
@@ -461,11 +385,7 @@ class Engine:
         for datagram, peer in self._sessions.relayed_to_send():
             self._pass_on(self.name, peer, MAX_HOPS, datagram)
         self._send_gossip()
-        outputs, self._ended = self._ended, []
-        for link in self._links.values():
-            if data := link.protocol.data_to_send():
-                outputs.append(LinkOutput(link.id, data, close=False))
-        return outputs
+        return self.links.links_to_send()
 
     def dials_to_make(self) -> list[Dial]:
         dials, self._dials = self._dials, []
@@ -483,8 +403,9 @@ class Engine:
     def next_event(self) -> Event | None:
         if self._events:
             return self._events.popleft()
-        if (event := self._sessions.next_event() or self.data_path.next_event()) is not None:
-            return event
+        for part in (self.links, self._sessions, self.data_path):
+            if (event := part.next_event()) is not None:
+                return event
         change = self.channels.next_event()
         if isinstance(change, BadEntry):
             self.counters.drops[DropReason.BAD_ENTRY] += 1
@@ -495,6 +416,7 @@ class Engine:
         """When `handle_timer` wants to be called; None: not before another input."""
         deadlines = (
             self._timers.next_deadline(),
+            self.links.next_deadline(),
             self._sessions.next_deadline(),
             self.data_path.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
@@ -534,145 +456,54 @@ class Engine:
         """What `meshnet report` shows of all this."""
         return self._reporter
 
-    # Links.
+    # What the keeper of links tells.
 
-    def _on_link_event(self, link: Link, event: LinkEvent, now: float) -> None:
-        if isinstance(event, LinkAuthenticated):
-            self._link_authenticated(link, event, now)
-        elif isinstance(event, RecordReceived):
-            self._receive_message(link, event.plaintext, now)
-        elif isinstance(event, LinkClosed):
-            self._end_link(link, event.text, now, code=event.code, by_peer=True)
-
-    def _link_authenticated(self, link: Link, who: LinkAuthenticated, now: float) -> None:
-        link.authenticated = who
-        self._timers.cancel((_Task.HANDSHAKE_TIMEOUT, link.id))
-        known = self._by_peer.get(who.peer)
-        if known is None and self._is_full:
-            code = CloseCode.TOO_MANY_LINKS
-            full = Trouble.CONN_LIMIT
-            self._targets.failed(link.target_id, code.text, now, refused=False, trouble=full)
-            self._events.append(LinkRefused(link.remote, link.outbound, code.text, code, False))
-            self._close_link(link, code, code.text, now)
-            return
-        self._targets.linked(who.peer, link.target_id, now)
-        if known is not None:
-            extra = surplus(self.name, known, link)
-            code = CloseCode.DUPLICATE_LINK
-            if extra is link:
-                # Whoever dials again may have lost the link we hold: it must show that it lives.
-                self._suspect(known, now)
-                self._close_link(link, code, code.text, now)
-                return
-            self._by_peer[who.peer] = link
+    def link_up(self, link: Link, *, first: bool, now: float) -> None:
+        assert link.authenticated is not None, "only authenticated links are told of"
+        who = link.authenticated
+        if not first:
             self.gossip.neighbour_down(who.peer)
-            self._close_link(known, code, code.text, now)
-        self._by_peer[who.peer] = link
         self.gossip.neighbour_up(who.peer)
-        self._members[x25519_public_of(who.public_key)] = who.peer
-        keys_at = link.protocol.next_deadline()
-        self._timers.set((_Task.LINK_PING, link.id), min(now + LINK_PING_INTERVAL_S, keys_at))
-        if known is None:
-            self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
+        static = x25519_public_of(who.public_key)
+        self._members[static] = who.peer
         self._sessions.peer_reachable(
             who.peer,
-            x25519_public_of(who.public_key),
+            static,
             who.life,
             direct=self._addresses_of(link),
             relay=False,
             lead=link.outbound,
             now=now,
         )
-        if known is None:
+        if first:
             self._links_changed(now)
 
-    def _link_timer(self, link: Link, task: _Task, now: float) -> None:
-        code = CloseCode.TIMEOUT
-        suspected_at, link.suspected_at = link.suspected_at, None
-        if task is _Task.HANDSHAKE_TIMEOUT:
-            self._close_link(link, code, "the handshake was not finished in time", now)
-        elif suspected_at is not None and link.heard_at <= suspected_at:
-            self._close_link(link, code, "the peer has lost this link", now)
-        elif now >= link.heard_at + LINK_TIMEOUT_S:
-            self._close_link(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
-        elif not link.protocol.keep_fresh(now):
-            self._end_link(link, KEYS_EXPIRED, now, code=None, by_peer=False)
-        else:
-            self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
-            if link.peer is not None:
-                self.gossip.compare_with(link.peer)
-            deadline = min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S)
-            deadline = min(deadline, link.protocol.next_deadline())
-            self._timers.set((_Task.LINK_PING, link.id), deadline)
+    def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
+        self.gossip.neighbour_down(peer)
+        if goodbye or self._stopping:
+            self._routes.pop(peer, None)
+            self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
+        if not self._stopping:
+            self._links_changed(now)
+            # At once, since what went that way is lost until then.
+            self._compute_routes(now)
 
-    def _suspect(self, link: Link, now: float) -> None:
-        """End ``link`` unless it is heard soon."""
-        if link.suspected_at is None:
-            link.suspected_at = now
-            self._send_message(link, MessageType.PING, self._rng(TOKEN_BYTES))
-            self._timers.set((_Task.LINK_PING, link.id), now + LINK_SUSPECT_S)
+    def link_pinged(self, peer: PeerName) -> None:
+        self.gossip.compare_with(peer)
 
-    def _send_message(self, link: Link, message_type: MessageType, body: bytes) -> None:
-        if link.protocol.state is LinkState.ESTABLISHED:
-            link.protocol.send_record(pack_message(message_type, body))
+    def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
+        assert link.peer is not None, "who is not authenticated cannot send messages"
+        if kind is MessageType.RELAYED:
+            self._receive_relayed(link.peer, body, now)
+        elif kind in GOSSIP_MESSAGES:
+            self.gossip.receive(link.peer, kind, body, now)
+            self._follow_gossip(now)
 
-    def _close_link(self, link: Link, code: CloseCode, reason: str, now: float) -> None:
-        link.protocol.close(code)
-        self._end_link(link, reason, now, code=code, by_peer=False)
-
-    def _end_link(
-        self, link: Link, reason: str, now: float, *, code: CloseCode | None, by_peer: bool
-    ) -> None:
-        """The one way a link ends. ``code``: as closed by us, or by the other end (``by_peer``)."""
-        del self._links[link.id]
-        for task in (_Task.HANDSHAKE_TIMEOUT, _Task.LINK_PING):
-            self._timers.cancel((task, link.id))
-        self._ended.append(LinkOutput(link.id, link.protocol.data_to_send(), close=True))
-        peer = link.peer
-        if peer is not None and self._by_peer.get(peer) is link:
-            del self._by_peer[peer]
-            self.gossip.neighbour_down(peer)
-            refused = by_peer and code is CloseCode.TOO_MANY_LINKS
-            self._targets.unlinked(peer, reason, now, refused=refused)
-            self._events.append(LinkLost(peer, reason))
-            gone = self._stopping or (by_peer and code is CloseCode.SHUTDOWN)
-            if gone:
-                self._routes.pop(peer, None)
-                self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
-            if not self._stopping:
-                self._links_changed(now)
-                # At once, since what went that way is lost until then.
-                self._compute_routes(now)
-        elif peer is None:
-            # What the other end says in clear, anyone could have said: it may delay a target, but
-            # only what we saw ourselves may end one.
-            if code is CloseCode.SELF and not by_peer:
-                self._targets.is_ourselves(link.target_id, reason, now)
-            else:
-                refused = code in _LASTING
-                self._targets.failed(
-                    link.target_id, reason, now, refused=refused, trouble=Trouble.REFUSED
-                )
-            self._events.append(LinkRefused(link.remote, link.outbound, reason, code, by_peer))
-
-    # Messages, and what they change.
-
-    def _receive_message(self, link: Link, plaintext: bytes, now: float) -> None:
-        try:
-            message_type, body = parse_message(plaintext)
-            if message_type is MessageType.PING:
-                self._send_message(link, MessageType.PONG, body)
-            elif message_type is MessageType.RELAYED:
-                self._receive_relayed(link, body, now)
-            elif message_type in GOSSIP_MESSAGES and link.peer is not None:
-                self.gossip.receive(link.peer, message_type, body, now)
-                self._follow_gossip(now)
-        except MalformedError as error:
-            self._close_link(link, CloseCode.PROTOCOL_ERROR, str(error), now)
+    # Replicated state, and what follows from it.
 
     def _send_gossip(self) -> None:
         for peer, kind, body in self.gossip.messages_to_send(self._now):
-            self._send_message(self._by_peer[peer], kind, body)
+            self.links.send(peer, kind, body)
 
     def _follow_gossip(self, now: float) -> None:
         """Act on what has changed in the replicated state."""
@@ -709,20 +540,20 @@ class Engine:
         if self.config.discovery:
             self._targets.set_discovered(writer, record.endpoints, now)
             self._dial_due(now)
-        linked = self._by_peer.get(writer)
+        linked = self._linked.get(writer)
         if linked is not None:
             self._sessions.set_direct(writer, self._addresses_of(linked))
         if not record.links and linked is None:
             reason = CloseCode.SHUTDOWN.text
             self._sessions.peer_unreachable(writer, gone=True, reason=reason, now=now)
         if known is None or (known.links, known.life) != (record.links, record.life):
-            self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
+            self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _forget_record(self, writer: PeerName, now: float) -> None:
         """What it says of itself now does not count, so it says nothing."""
         if self._records.pop(writer, None) is not None:
             self._targets.set_discovered(writer, (), now)
-            self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
+            self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _ignore(self, source: PeerName, reason: DropReason, text: str) -> None:
         self.counters.drops[reason] += 1
@@ -734,11 +565,11 @@ class Engine:
         too_many = self._rewrites[channel] - HASTY_REWRITES
         if too_many <= 0:
             self._take_back(now)
-        elif not self._timers.is_set((_Task.REWRITE, 0)):
+        elif not self._timers.is_set(_Task.REWRITE):
             # Our disk was set back once; that it is again and again is not that.
             self._events.append(IdentityConflict(self.name))
             delay_s = min(2.0 ** min(too_many, 16), MAX_REWRITE_DELAY_S)
-            self._timers.set((_Task.REWRITE, 0), now + delay_s)
+            self._timers.set(_Task.REWRITE, now + delay_s)
 
     def _take_back(self, now: float) -> None:
         elsewhere, self._written_elsewhere = self._written_elsewhere, {}
@@ -747,7 +578,7 @@ class Engine:
                 self._publish_record(again=True)
             else:
                 self.channels.take_back(channel, fragment)
-                self._timers.set((_Task.FLUSH, 0), now + FLUSH_DELAY_S)
+                self._timers.set(_Task.FLUSH, now + FLUSH_DELAY_S)
 
     def _publish_record(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""
@@ -759,7 +590,7 @@ class Engine:
             config.life,
             self._endpoints,
         )
-        links = frozenset(() if self._stopping else self._by_peer)
+        links = frozenset(() if self._stopping else self._linked)
         record = PeerRecord(self.name, config.identity.public_key, description, links)
         if record != self._records.get(self.name) or again:
             self._records[self.name] = record
@@ -774,24 +605,24 @@ class Engine:
 
     def _links_changed(self, now: float) -> None:
         if not self._stopping:
-            self._timers.set((_Task.PUBLISH, 0), now + PUBLISH_DELAY_S)
-            self._timers.set((_Task.ROUTES, 0), now + ROUTES_DELAY_S)
+            self._timers.set(_Task.PUBLISH, now + PUBLISH_DELAY_S)
+            self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _compute_routes(self, now: float) -> None:
         """Bring the table, the data path and the sessions in line with who is linked to whom."""
         announced: dict[PeerName, Collection[PeerName]] = {
             name: record.links for name, record in self._records.items()
         }
-        announced[self.name] = self._by_peer.keys()
-        for peer in self._by_peer:
+        announced[self.name] = self._linked.keys()
+        for peer in self._linked:
             # Our own links are facts, whether the other end has announced them yet or not.
             announced[peer] = {self.name, *announced.get(peer, ())}
         self._routes = shortest_routes(self.name, announced)
         self._reporter.routes = self._routes
         self.data_path.next_hops = {peer: route.via for peer, route in self._routes.items()}
-        self._targets.set_relayed(self._routes.keys() - self._by_peer.keys())
+        self._targets.set_relayed(self._routes.keys() - self._linked.keys())
         # Sorted: a set has another order in every process, and equal inputs give equal bytes.
-        for peer in sorted(self._routes.keys() - self._by_peer.keys()):
+        for peer in sorted(self._routes.keys() - self._linked.keys()):
             self._reach_through_others(peer, now)
         for pair in list(self._sessions):
             if pair.peer not in self._routes:
@@ -810,12 +641,10 @@ class Engine:
                 now=now,
             )
 
-    def _receive_relayed(self, link: Link, body: bytes, now: float) -> None:
+    def _receive_relayed(self, came_from: PeerName, body: bytes, now: float) -> None:
         """A handshake datagram that a neighbour passes on: ours, or to be passed on further."""
-        came_from = link.peer
-        if len(body) <= RELAY_HEADER.size or came_from is None:
-            self._close_link(link, CloseCode.PROTOCOL_ERROR, "malformed relayed datagram", now)
-            return
+        if len(body) <= RELAY_HEADER.size:
+            raise MalformedError("malformed relayed datagram")
         src_bytes, dst_bytes, hops_left = RELAY_HEADER.unpack_from(body)
         src, dst, datagram = PeerName(src_bytes), PeerName(dst_bytes), body[RELAY_HEADER.size :]
         drop: DropReason | None = None
@@ -835,12 +664,9 @@ class Engine:
 
     def _pass_on(self, src: PeerName, dst: PeerName, hops_left: int, datagram: bytes) -> None:
         route = self._routes.get(dst)
-        link = self._by_peer.get(route.via) if route is not None else None
-        if link is None:
+        body = RELAY_HEADER.pack(src, dst, hops_left) + datagram
+        if route is None or not self.links.send(route.via, MessageType.RELAYED, body):
             self.counters.drops[DropReason.NO_ROUTE] += 1
-        else:
-            header = RELAY_HEADER.pack(src, dst, hops_left)
-            self._send_message(link, MessageType.RELAYED, header + datagram)
 
     def _addresses_of(self, link: Link) -> list[Endpoint]:
         """Where the other end of ``link`` may be reached by UDP, best guess first."""
@@ -853,16 +679,11 @@ class Engine:
 
     # Targets.
 
-    @property
-    def _is_full(self) -> bool:
-        """Only authenticated links count, so strangers cannot take a peer's place."""
-        return len(self._by_peer) >= self.config.conn_limit
-
     def _dial_due(self, now: float) -> None:
         if self._stopping:
             return
         for target in self._targets.due(now):
-            if self._is_full:
+            if self.links.is_full:
                 reason = f"not dialled: {self.config.conn_limit} links are the limit (--conn-limit)"
                 self._targets.failed(
                     target.id, reason, now, refused=False, trouble=Trouble.CONN_LIMIT

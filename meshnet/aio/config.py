@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
 from meshnet.ids import Endpoint, split_host_port
+from meshnet.peering.linking import DEFAULT_CONN_LIMIT
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
 from meshnet.topology.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_dialable
 from meshnet.wire.ciphers import CipherId

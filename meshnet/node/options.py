@@ -13,13 +13,13 @@ from typing import NoReturn
 from attrs import define
 
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
-from meshnet.engine import DEFAULT_CONN_LIMIT
 from meshnet.errors import ConfigError
 from meshnet.ids import split_host_port
 from meshnet.linux.addresses import Interface
 from meshnet.node.secret_files import read_secrets
 from meshnet.node.sources import AppendSecret, merged, misspelt
 from meshnet.paths import default_api_path, default_state_dir
+from meshnet.peering.linking import DEFAULT_CONN_LIMIT
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
 

@@ -8,8 +8,8 @@ import pytest
 
 from meshnet.errors import CloseCode
 from meshnet.events import LinkLost, LinkRefused, SessionLost
+from meshnet.testing.cluster import Cluster, Host
 from meshnet.wire.key_life import REKEY_AFTER_S
-from support.cluster import Cluster, Host
 from support.samples import BROADCAST, ethernet, mac
 
 ONE, TWO, THREE = (bytes((number,)) * 32 for number in (1, 2, 3))
