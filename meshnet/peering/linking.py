@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from attrs import evolve
@@ -101,6 +101,10 @@ class LinkKeeper:
         self._serials = itertools.count(1)
         self._timers: Timers[tuple[_Task, LinkId]] = Timers()
         self._events: deque[Event] = deque()
+
+    def __iter__(self) -> Iterator[Link]:
+        """All of them, those that are not authenticated yet too."""
+        return iter(self._links.values())
 
     @property
     def by_peer(self) -> Mapping[PeerName, Link]:

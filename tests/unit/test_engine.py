@@ -8,11 +8,11 @@ from typing import get_type_hints
 import pytest
 
 from meshnet.discovery.backoff import REFUSED_DELAY_S
-from meshnet.engine import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S, STAMPS_PER_GENERATION
 from meshnet.errors import CloseCode
 from meshnet.events import DialFailed, LinkEstablished, LinkLost, LinkRefused, PeerDiscovered
 from meshnet.gossip.records import MAX_SEQUENCE, PeerRecord, read_record
 from meshnet.ids import Endpoint
+from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S, STAMPS_PER_GENERATION
 from meshnet.report import ConnectionReport, PeerReport
 from meshnet.testing import Cluster
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkAuthenticated

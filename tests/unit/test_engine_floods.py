@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from meshnet.engine import HANDSHAKE_TIMEOUT_S
 from meshnet.errors import CloseCode, DropReason
 from meshnet.events import LinkRefused
 from meshnet.ids import Endpoint
@@ -20,6 +19,7 @@ from meshnet.peering.floods import (
     MAX_HALF_OPEN,
     MAX_HALF_OPEN_PER_SOURCE,
 )
+from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S
 from meshnet.testing.cluster import Cluster, Host
 from meshnet.wire import crypto
 from meshnet.wire.cookies import mark
@@ -175,14 +175,14 @@ def test_a_refused_link_costs_no_key_exchange_and_no_state(exchanges: list[None]
     who.meet(target_id=None)
     assert who.closed()
     assert exchanges == []
-    assert who.engine._links.keys() == set(range(100, 100 + MAX_HALF_OPEN_PER_SOURCE))
+    assert {link.id for link in who.engine.links} == set(range(100, 100 + MAX_HALF_OPEN_PER_SOURCE))
 
 
 def test_many_sources_cannot_keep_a_genuine_peer_out() -> None:
     who = Guest(engine_of())
     for number in range(4 * MAX_HALF_OPEN):
         knock(who, endpoint(1000 + number), 1000 + number)
-    half_open = [link for link in who.engine._links.values() if link.authenticated is None]
+    half_open = [link for link in who.engine.links if link.authenticated is None]
     assert len(half_open) == MAX_HALF_OPEN
     who.dial()
     assert who.established()

@@ -35,7 +35,7 @@ def links_per_pair(hosts: list[Host]) -> Counter[frozenset[str]]:
     """How many links each pair has, seen from both ends."""
     pairs: Counter[frozenset[str]] = Counter()
     for host in hosts:
-        for link in host.engine._links.values():
+        for link in host.engine.links:
             assert link.peer is not None
             pairs[frozenset((str(host.name), str(link.peer)))] += 1
     return pairs

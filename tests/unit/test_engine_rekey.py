@@ -263,7 +263,7 @@ def test_links_renew_their_keys_and_stay_up() -> None:
     keys: set[bytes] = set()
     for _ in range(8):
         for host in (a, b):
-            [link] = host.engine._links.values()
+            [link] = host.engine.links
             assert link.protocol._send is not None
             keys.add(link.protocol._send.key)
         cluster.run_for(REKEY_AFTER_S / 2)
