@@ -184,7 +184,7 @@ def test_a_removal_is_written_with_what_is_removed_around_it() -> None:
     whole, of_b = with_elements("1", "2", "3", "4"), OrSet()
     of_b.publish(whole.remove(A, "2"), B.peer)
     for element in ("1", "2", "3"):
-        whole.apply(whole.remove(element))
+        whole.apply(whole.remove(A, element))
     changed = of_b.publish(whole.remove(A, "4"), B.peer)
     assert changed == {removed(A, 1): u64(4), removed(A, 2): None}
 
