@@ -19,6 +19,7 @@ import enum
 import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from attrs import define, field
 
@@ -189,6 +190,17 @@ class Engine:
         self._endpoints = tuple(endpoints)
         self._publish_record()
 
+    def set_own_addresses(
+        self,
+        mac: bytes,
+        addresses: Sequence[IPv4Address | IPv6Address],
+        *,
+        router: bool,
+        now: float,
+    ) -> None:
+        """This host's overlay addresses, all at ``mac``: announced to neighbours from now on."""
+        self.data_path.set_own_addresses(mac, addresses, router=router, now=now)
+
     def ping(self, peer: PeerName, now: float) -> int | None:
         """Probe ``peer``'s data session; a `ProbeAnswered` with the returned id follows, or never.
 
@@ -278,6 +290,7 @@ class Engine:
             elif (link := self._links.get(link_id)) is not None:
                 self._link_timer(link, task, now)
         self._sessions.handle_timer(now)
+        self.data_path.handle_timer(now)
         self._dial_due(now)
 
     # Outputs.
@@ -306,13 +319,16 @@ class Engine:
         return self.data_path.frames_to_deliver()
 
     def next_event(self) -> Event | None:
-        return self._events.popleft() if self._events else self._sessions.next_event()
+        if self._events:
+            return self._events.popleft()
+        return self._sessions.next_event() or self.data_path.next_event()
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None: not before another input."""
         deadlines = (
             self._timers.next_deadline(),
             self._sessions.next_deadline(),
+            self.data_path.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)

@@ -41,7 +41,7 @@ class StateError(MeshError):
 
 
 class TapError(MeshError):
-    """The TAP device cannot be opened or set up. The text says what to do."""
+    """The TAP device, its bridge or its addresses cannot be set up. The text says what to do."""
 
 
 class ListenError(MeshError):
@@ -110,6 +110,7 @@ class DropReason(enum.Enum):
     OVERSIZED_FRAME = "oversized_frame"
     BAD_SOURCE = "bad_source"
     NO_SESSION = "no_session"
+    STORM = "storm"
     # Relaying.
     NO_ROUTE = "no_route"
     HOP_LIMIT = "hop_limit"

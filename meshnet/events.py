@@ -91,6 +91,31 @@ class ProbeAnswered:
     rtt_s: float
 
 
+@define(frozen=True)
+class AddressConflict:
+    """Two MAC addresses claim one overlay ``address``; each with the peer it is behind.
+
+    None instead of a peer: on our side. Hosts that reach one of the two do not reach the other.
+    """
+
+    address: str
+    claims: tuple[tuple[str, PeerName | None], tuple[str, PeerName | None]]
+
+
+@define(frozen=True)
+class FloodLimited:
+    """More is broadcast from ``peer`` (None: on our side) than is carried; told once a minute."""
+
+    peer: PeerName | None
+
+
+@define(frozen=True)
+class LoopSuspected:
+    """``mac`` keeps changing sides: two hosts' bridges are joined by something else than us."""
+
+    mac: str
+
+
 Event = (
     LinkEstablished
     | LinkLost
@@ -101,4 +126,7 @@ Event = (
     | SessionEstablished
     | SessionLost
     | ProbeAnswered
+    | AddressConflict
+    | FloodLimited
+    | LoopSuspected
 )

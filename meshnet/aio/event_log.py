@@ -11,18 +11,21 @@ from typing import Any
 
 from meshnet.errors import CloseCode
 from meshnet.events import (
+    AddressConflict,
     DialFailed,
     Event,
+    FloodLimited,
     LinkEstablished,
     LinkLost,
     LinkRefused,
+    LoopSuspected,
     PeerDiscovered,
     ProbeAnswered,
     RecordIgnored,
     SessionEstablished,
     SessionLost,
 )
-from meshnet.ids import Endpoint
+from meshnet.ids import Endpoint, PeerName
 
 # Our choice: enough to see what goes on, too little to fill a disk.
 _BURST = 20.0
@@ -65,6 +68,14 @@ class EventLog:
                 _log.info("session established", extra=fields)
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
+            case AddressConflict(address, ((mac, peer), (other_mac, other))):
+                fields = {"address": address, "mac": mac, "side": _side(peer)}
+                fields |= {"other_mac": other_mac, "other_side": _side(other)}
+                self._warn_seldom("address conflict", fields)
+            case FloodLimited(side):
+                self._warn_seldom("too much broadcast", {"side": _side(side)})
+            case LoopSuspected(mac):
+                self._warn_seldom("loop suspected", {"mac": mac})
             case ProbeAnswered():
                 pass
 
@@ -106,3 +117,7 @@ class EventLog:
             fields["suppressed"] = self._suppressed
             self._suppressed = 0
         _log.warning(message, extra=fields)
+
+
+def _side(peer: PeerName | None) -> str:
+    return peer.short if peer is not None else "local"

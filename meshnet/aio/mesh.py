@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -116,6 +118,20 @@ class Mesh:
         self._running.set_endpoints(endpoints)
         self._drain()
 
+    def set_own_addresses(
+        self,
+        mac: bytes,
+        addresses: Iterable[IPv4Address | IPv6Address],
+        *,
+        router: bool = False,
+    ) -> None:
+        """The host's own overlay addresses, all at ``mac``: announced to its neighbours.
+
+        ``router``: it forwards IPv6. Who else claims one of them is told of as `AddressConflict`.
+        """
+        self._running.set_own_addresses(mac, tuple(addresses), router=router, now=time.monotonic())
+        self._drain()
+
     def connected_peers(self) -> list[PeerName]:
         """The peers to which frames flow now."""
         return self._running.peers_with_session()
@@ -190,6 +206,7 @@ class Mesh:
                     "datagrams_sent": counters.datagrams_sent,
                     "datagrams_received": counters.datagrams_received,
                     "datagrams_relayed": counters.datagrams_relayed,
+                    "mac_moves": engine.data_path.switch.moves,
                 },
                 "drops": {reason.value: count for reason, count in counters.drops.items()},
             },

@@ -20,15 +20,21 @@ from meshnet.paths import default_api_path, default_state_dir
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.version import __version__
 
+# Linux: IFNAMSIZ, less the final zero.
+MAX_DEVICE_NAME_BYTES = 15
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @define(frozen=True, kw_only=True)
 class NodeConfig:
-    """Everything one node is told. ``tap`` is None when it runs without a device."""
+    """Everything one node is told.
+
+    ``tap`` is None when it runs without a device, ``bridge`` when the TAP is a port of none.
+    """
 
     mesh: MeshConfig
     tap: str | None
+    bridge: str | None
     addresses: tuple[Interface, ...]
     state_dir: Path
     api: Path
@@ -44,9 +50,18 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     """
     options = merged(_parser(), arguments, environment)
     tap = None if options.no_tap else options.tap
+    for option, name in (("--tap", tap), ("--bridge", options.bridge)):
+        if name is not None:
+            _check_device_name(option, name)
     addresses = tuple(_interface(text) for text in options.address)
-    if addresses and tap is None:
-        raise ConfigError("--address needs a TAP device; leave out --no-tap")
+    for given, value in (("--address", addresses), ("--bridge", options.bridge)):
+        if value and tap is None:
+            raise ConfigError(f"{given} needs a TAP device; leave out --no-tap")
+    if options.bridge == tap and tap is not None:
+        raise ConfigError(f"--bridge {tap}: that is the TAP's own name; choose another")
+    for number, address in enumerate(addresses):
+        if address.ip in (earlier.ip for earlier in addresses[:number]):
+            raise ConfigError(f"--address {address}: {address.ip} is given twice; leave one out")
     mesh = MeshConfig(
         nickname=options.nickname,
         network=options.network,
@@ -60,6 +75,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
     return NodeConfig(
         mesh=mesh,
         tap=tap,
+        bridge=options.bridge,
         addresses=addresses,
         state_dir=options.state_dir,
         api=options.api,
@@ -116,11 +132,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
     add("--no-tap", action="store_true", help="run without a device")
     add(
+        "--bridge",
+        metavar="NAME",
+        help="Linux bridge to make the TAP a port of, made when missing, such as meshbr0; "
+        "the addresses go on it (default: none)",
+    )
+    add(
         "--address",
         action="append",
         default=[],
         metavar="CIDR",
-        help="IPv4 or IPv6 address of the TAP with prefix length; repeatable",
+        help="IPv4 or IPv6 address of this host on the overlay, with prefix length; repeatable",
     )
     mtu, state_dir, api = DEFAULT_OVERLAY_MTU, default_state_dir(), default_api_path()
     add("--mtu", type=int, default=mtu, help=f"of the overlay, alike everywhere (default: {mtu})")
@@ -139,6 +161,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _host_name() -> str:
     return socket.gethostname().partition(".")[0]
+
+
+def _check_device_name(option: str, name: str) -> None:
+    # Linux: dev_valid_name(). A `%` would make the kernel choose a number.
+    encoded = name.encode(errors="surrogateescape")
+    allowed = name not in (".", "..") and not any(c in "/:%" or c.isspace() for c in name)
+    if not 0 < len(encoded) <= MAX_DEVICE_NAME_BYTES or not allowed:
+        raise ConfigError(
+            f"{option} {name!r}: a device's name has 1 to {MAX_DEVICE_NAME_BYTES} bytes, "
+            "without blanks, '/', ':' or '%'"
+        )
 
 
 def _interface(text: str) -> Interface:

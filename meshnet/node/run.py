@@ -13,8 +13,9 @@ from meshnet.aio.mesh import Mesh
 from meshnet.errors import TapError
 from meshnet.gossip.records import MAX_ENDPOINTS
 from meshnet.ids import Endpoint, split_host_port
-from meshnet.linux.addresses import add_address, host_addresses, reachable_addresses
+from meshnet.linux.addresses import host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
+from meshnet.node.local_side import open_local_side
 from meshnet.node.options import NodeConfig
 from meshnet.store.state import FileState
 from meshnet.wire.identity import Identity
@@ -34,15 +35,8 @@ async def run(config: NodeConfig) -> None:
     async with contextlib.AsyncExitStack() as stack:
         state = FileState(config.state_dir)
         stack.callback(state.close)
-        port = None
-        if config.tap is not None:
-            # Imported here: a node without a device needs no TAP support.
-            from meshnet.tap.device import Tap
-
-            port = Tap(config.tap, Identity.of_seed(state.identity_seed).name, config.mesh.mtu)
-            stack.callback(port.close)
-            for address in config.addresses:
-                add_address(port.name, address)
+        local = open_local_side(config, Identity.of_seed(state.identity_seed).name, stack)
+        port = local.port if local is not None else None
         mesh = await stack.enter_async_context(Mesh(config.mesh, port, state))
         api = ApiServer(mesh, config.api)
         await api.start()
@@ -53,7 +47,11 @@ async def run(config: NodeConfig) -> None:
         )
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
-        await _until_first(stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config))
+        overlay = local.interface if local is not None else ""
+        waits = [stop.wait(), mesh.wait_failed(), _follow_addresses(mesh, config, overlay)]
+        if local is not None:
+            waits.append(local.follow_addresses(mesh))
+        await _until_first(*waits)
         _log.info("node stopping", extra={"peer": mesh.name.short})
 
 
@@ -70,14 +68,17 @@ async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _follow_addresses(mesh: Mesh, config: NodeConfig) -> NoReturn:
-    """Announce the host's own addresses, as they come and go, when we listen on all of them."""
+async def _follow_addresses(mesh: Mesh, config: NodeConfig, overlay: str) -> NoReturn:
+    """Announce the host's own addresses, as they come and go, when we listen on all of them.
+
+    Those of the interface ``overlay`` are no way to us.
+    """
     host, port = split_host_port(mesh.address, None)
     announced: tuple[Endpoint, ...] = ()
     ours_to_announce = host in ("::", "0.0.0.0") and not config.mesh.advertise
     while ours_to_announce:
         try:
-            addresses = reachable_addresses(host_addresses(), without=config.tap or "")
+            addresses = reachable_addresses(host_addresses(), without=overlay)
         except OSError as error:
             raise TapError(f"cannot list the host's addresses: {error.strerror}") from error
         usable = [a for a in addresses if a.version == 4 or host == "::"][:MAX_ENDPOINTS]

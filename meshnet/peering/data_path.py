@@ -6,14 +6,19 @@ carried is dropped and counted under its `DropReason`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
-from meshnet.ids import Endpoint, PeerName, Remote
+from meshnet.events import Event, FloodLimited, LoopSuspected
+from meshnet.ids import Endpoint, PeerName, Remote, format_mac
 from meshnet.peering.relay_rate import RelayBuckets
+from meshnet.switch.announce import Announcer, arrival_notice
+from meshnet.switch.claims import ClaimTable
+from meshnet.switch.storm import StormLimit
 from meshnet.switch.switch import Switch, Verdict
 from meshnet.topology.routes import MAX_HOPS
 from meshnet.wire.cursor import MalformedError
@@ -66,6 +71,10 @@ class DataPath:
         self.next_hops: dict[PeerName, PeerName] = {}
         """The neighbour to hand things for a peer to; the engine keeps it."""
         self._relay_buckets = RelayBuckets()
+        self._storm = StormLimit()
+        self._claims = ClaimTable()
+        self._announcer = Announcer()
+        self._events: deque[Event] = deque()
         self.counters = counters
         self.confirmed: list[Session] = []
         self.probe_acks: list[tuple[Session, int]] = []
@@ -87,37 +96,72 @@ class DataPath:
 
     def use_session(self, session: Session) -> None:
         """Send to its peer by ``session`` from now on."""
+        if session.peer not in self._current:
+            self._announcer.peer_up(session.peer, session.created_at)
         self._current[session.peer] = session
 
     def stop_using(self, session: Session) -> None:
         """Send nothing by ``session`` any more; it is still received by."""
         if self._current.get(session.peer) is session:
             del self._current[session.peer]
+            self._announcer.peer_down(session.peer)
+
+    def set_own_addresses(
+        self,
+        mac: bytes,
+        addresses: Sequence[IPv4Address | IPv6Address],
+        *,
+        router: bool,
+        now: float,
+    ) -> None:
+        """This host's overlay addresses, all at ``mac``: told to peers, and watched for others'."""
+        self._claims.set_own(mac, addresses)
+        self._announcer.set_own(mac, addresses, router=router, peers=self._current, now=now)
+
+    def next_deadline(self) -> float | None:
+        return self._announcer.next_deadline()
+
+    def handle_timer(self, now: float) -> None:
+        for peer, frames in self._announcer.pop_due(now):
+            for frame in frames:
+                self._send_frame([self._current[peer]], frame)
+
+    def next_event(self) -> Event | None:
+        if self.switch.flapping:
+            self._events.extend(LoopSuspected(format_mac(mac)) for mac in self.switch.flapping)
+            self.switch.flapping.clear()
+        return self._events.popleft() if self._events else None
 
     def receive_frames(self, frames: Iterable[bytes], now: float) -> None:
         """Frames from the local side, in order."""
-        counters, drops = self.counters, self.counters.drops
-        current = self._current
+        drops, current = self.counters.drops, self._current
         for frame in frames:
             where = self.switch.from_local(frame, now)
             if where is Verdict.FLOOD:
-                part = pack_part(PartType.FRAME, frame)
-                for session in current.values():
-                    self._send(session, part)
-                copies = len(current)
+                self._flood(frame, now)
             elif isinstance(where, Verdict):
                 if where is not Verdict.LOCAL:
                     drops[_DROP_OF[where]] += 1
-                continue
-            elif (session_or_none := current.get(where)) is not None:
-                self._send(session_or_none, pack_part(PartType.FRAME, frame))
-                copies = 1
+            elif (session := current.get(where)) is not None:
+                self._send_frame((session,), frame)
             else:
-                copies = 0
-            if not copies:
                 drops[DropReason.NO_SESSION] += 1
-            counters.frames_sent += copies
-            counters.frame_bytes_sent += copies * len(frame)
+        if self.switch.arrived:
+            for mac in self.switch.arrived if current else ():
+                self._flood(arrival_notice(mac), now)
+            self.switch.arrived.clear()
+
+    def _flood(self, frame: bytes, now: float) -> None:
+        """A frame from the local side to every peer."""
+        drops, sessions = self.counters.drops, self._current.values()
+        if frame[0] & 1:
+            self._look_at(frame, None, now)
+        if not sessions:
+            drops[DropReason.NO_SESSION] += 1
+        elif self._may_flood(None, len(sessions), frame, now):
+            self._send_frame(sessions, frame)
+        else:
+            drops[DropReason.STORM] += 1
 
     def receive_datagrams(self, datagrams: Iterable[Datagram], now: float) -> list[Datagram]:
         """Datagrams from the underlay; those of other types than DATA are given back."""
@@ -158,6 +202,34 @@ class DataPath:
             self.confirmed.append(session)
         self._receive_payload(session, payload, source, now)
 
+    def _receive_frame(self, frame: bytes, peer: PeerName, now: float) -> None:
+        counters = self.counters
+        verdict = self.switch.from_peer(frame, peer, now)
+        if verdict is Verdict.FLOOD:
+            if frame[0] & 1:
+                self._look_at(frame, peer, now)
+            if not self._may_flood(peer, 1, frame, now):
+                counters.drops[DropReason.STORM] += 1
+                return
+        elif verdict is not Verdict.LOCAL:
+            counters.drops[_DROP_OF[verdict]] += 1
+            return
+        self._frames.append(frame)
+        counters.frames_received += 1
+        counters.frame_bytes_received += len(frame)
+
+    def _may_flood(self, side: PeerName | None, copies: int, frame: bytes, now: float) -> bool:
+        if self._storm.take(side, copies, len(frame), now):
+            return True
+        if self._storm.is_news(side, now):
+            self._events.append(FloodLimited(side))
+        return False
+
+    def _look_at(self, frame: bytes, side: PeerName | None, now: float) -> None:
+        conflict = self._claims.see(frame, side, now)
+        if conflict is not None:
+            self._events.append(conflict)
+
     def send_probe(self, session: Session, probe_id: int) -> None:
         """Ask the other end of ``session`` for a sign of life."""
         self._send(session, pack_part(PartType.PROBE, probe_id.to_bytes(PROBE_BYTES, "big")))
@@ -169,6 +241,14 @@ class DataPath:
     def frames_to_deliver(self) -> Sequence[bytes]:
         frames, self._frames = self._frames, []
         return frames
+
+    def _send_frame(self, sessions: Collection[Session], frame: bytes) -> None:
+        """One copy by each of ``sessions``."""
+        part = pack_part(PartType.FRAME, frame)
+        for session in sessions:
+            self._send(session, part)
+        self.counters.frames_sent += len(sessions)
+        self.counters.frame_bytes_sent += len(sessions) * len(frame)
 
     def _send(self, session: Session, parts: bytes) -> None:
         datagram = session.seal(parts)
@@ -220,13 +300,7 @@ class DataPath:
             return
         for part_type, body in parts:
             if part_type == PartType.FRAME:
-                verdict = self.switch.from_peer(body, session.peer, now)
-                if verdict is Verdict.LOCAL:
-                    self._frames.append(body)
-                    counters.frames_received += 1
-                    counters.frame_bytes_received += len(body)
-                else:
-                    counters.drops[_DROP_OF[verdict]] += 1
+                self._receive_frame(body, session.peer, now)
             elif part_type in (PartType.PROBE, PartType.PROBE_ACK):
                 if len(body) != PROBE_BYTES:
                     counters.drops[DropReason.MALFORMED_PART] += 1

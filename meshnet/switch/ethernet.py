@@ -8,6 +8,11 @@ from __future__ import annotations
 MAC_BYTES = 6
 HEADER_BYTES = 14
 VLAN_TAG_BYTES = 4
+# IEEE 802.3 section 3.2.7: what a frame is padded to, its check sequence not counted.
+MIN_PAYLOAD_BYTES = 46
+BROADCAST = b"\xff" * MAC_BYTES
+ETHERTYPE_ARP = b"\x08\x06"
+ETHERTYPE_IPV6 = b"\x86\xdd"
 
 # RFC 8200 section 5: IPv6 needs 1280; the upper bound is the common jumbo frame.
 MIN_OVERLAY_MTU = 1280
@@ -23,3 +28,8 @@ def max_frame_bytes(overlay_mtu: int) -> int:
 def is_group(mac: bytes) -> bool:
     """True for broadcast and multicast addresses (the individual/group bit)."""
     return bool(mac[0] & 1)
+
+
+def mac_of_multicast(ipv6: bytes) -> bytes:
+    """Where frames to an IPv6 multicast address (16 bytes) go (RFC 2464 section 7)."""
+    return b"\x33\x33" + ipv6[-4:]

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from meshnet.aio.event_log import EventLog
-from meshnet.events import LinkRefused
-from meshnet.ids import Endpoint
+from meshnet.events import AddressConflict, Event, FloodLimited, LinkRefused, LoopSuspected
+from meshnet.ids import Endpoint, PeerName
 
 
 def refused(*, outbound: bool) -> LinkRefused:
@@ -37,3 +37,42 @@ def test_what_we_dialled_ourselves_is_always_logged(caplog: pytest.LogCaptureFix
         for _ in range(100):
             log.write(refused(outbound=True))
     assert len(caplog.records) == 100
+
+
+PEER = PeerName(bytes(range(16)))
+ONE, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+@pytest.mark.parametrize(
+    ("event", "message", "fields"),
+    [
+        (
+            AddressConflict(
+                "10.32.0.1", (("02:00:00:00:00:01", PEER), ("02:00:00:00:00:02", None))
+            ),
+            "address conflict",
+            {
+                "address": "10.32.0.1",
+                "mac": ONE,
+                "side": "00010203",
+                "other_mac": OTHER,
+                "other_side": "local",
+            },
+        ),
+        (FloodLimited(PEER), "too much broadcast", {"side": "00010203"}),
+        (FloodLimited(None), "too much broadcast", {"side": "local"}),
+        (LoopSuspected(ONE), "loop suspected", {"mac": ONE}),
+    ],
+    ids=["conflict", "peer's storm", "our storm", "loop"],
+)
+def test_what_is_wrong_on_the_overlay_is_a_warning(
+    caplog: pytest.LogCaptureFixture, event: Event, message: str, fields: dict[str, str]
+) -> None:
+    log = EventLog(lambda: 0.0)
+    log.write(event)
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage()) == ("WARNING", message)
+    assert fields.items() <= vars(line).items()
+    for _ in range(500):
+        log.write(event)
+    assert len(caplog.records) < 50

@@ -16,6 +16,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert config.mesh.listen_address() == ("", 6783)
     assert config.mesh.mtu == 1376
     assert config.tap == "mesh0"
+    assert config.bridge is None
     assert config.mesh.is_open
 
 
@@ -37,6 +38,15 @@ def test_repeatable_options_come_from_the_environment_too() -> None:
     assert not config.mesh.discovery
 
 
+def test_a_bridge_and_addresses_of_both_families_can_be_given() -> None:
+    addresses = ["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "fd00::2/64"]
+    given = [word for address in addresses for word in ("--address", address)]
+    config = parse_options(["--bridge", "meshbr0", *given], {})
+    assert config.bridge == "meshbr0"
+    assert [str(address) for address in config.addresses] == addresses
+    assert parse_options([], {"MESHNET_BRIDGE": "meshbr0"}).bridge == "meshbr0"
+
+
 def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
     assert parse_options(["b"], {"MESHNET_PEERS": "a"}).mesh.peers == ("b",)
 
@@ -53,6 +63,16 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--address", "224.0.0.1/4"], {}, "not an address a host can have"),
         (["--address", "::1/128"], {}, "not an address a host can have"),
         (["--no-tap", "--address", "10.0.0.1/24"], {}, "leave out --no-tap"),
+        (["--no-tap", "--bridge", "br0"], {}, "--bridge needs a TAP device"),
+        (["--tap", "m0", "--bridge", "m0"], {}, "the TAP's own name"),
+        (["--bridge", "a-name-of-16-byte"], {}, "1 to 15 bytes"),
+        (["--bridge", "br%d"], {}, "1 to 15 bytes"),
+        (["--bridge", "br 0"], {}, "without blanks"),
+        (["--bridge", "a/b"], {}, "without blanks"),
+        (["--bridge", ".."], {}, "without blanks"),
+        (["--tap", ""], {}, "1 to 15 bytes"),
+        (["--address", "10.0.0.1/24", "--address", "10.0.0.1/8"], {}, "given twice"),
+        (["--address", "fd00::1/64", "--address", "fd00:0::1/64"], {}, "given twice"),
         (["--password", "a", "--password-file", "b"], {}, "one password at a time"),
         (["--password", ""], {}, "password is empty"),
         (["--password-file", "/nonexistent"], {}, "No such file"),

@@ -14,6 +14,7 @@ from meshnet.errors import DropReason
 from meshnet.events import LinkLost, RecordIgnored
 from meshnet.ids import PeerName
 from meshnet.peering.relay_rate import RELAY_BURST_BYTES
+from meshnet.switch.storm import FLOOD_BURST_COPIES
 from meshnet.wire.datagram import (
     COOKIE_BYTES,
     HEADER,
@@ -156,6 +157,12 @@ def no_session(who: Guest) -> None:
     who.engine.receive_frames([ethernet(BROADCAST, mac(1))], who.now)
 
 
+def storm(who: Guest) -> None:
+    who.open_session()
+    frames = int(FLOOD_BURST_COPIES) + 1
+    who.engine.receive_frames([ethernet(BROADCAST, mac(1))] * frames, who.now)
+
+
 def bad_peer_record(who: Guest) -> None:
     say_record(who, flip(signed(CAROL, record_body(CAROL, sequence=1)), 8 * 60))
 
@@ -245,6 +252,7 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.OVERSIZED_FRAME, oversized_frame),
     (DropReason.BAD_SOURCE, bad_source),
     (DropReason.NO_SESSION, no_session),
+    (DropReason.STORM, storm),
     (DropReason.NO_ROUTE, relayed_to_nobody),
     (DropReason.NO_ROUTE, envelope_to_nobody),
     (DropReason.HOP_LIMIT, relayed_too_often),

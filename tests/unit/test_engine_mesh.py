@@ -230,6 +230,8 @@ def test_a_mac_that_moved_is_followed_at_its_first_frame() -> None:
     hosts = mesh(3)
     cluster = hosts[0].cluster
     wanderer, frame = mac(50), ethernet(mac(50), mac(0))
+    hosts[0].send(ethernet(BROADCAST, mac(0)))
+    cluster.run_for(0.1)
     for home in (hosts[1], hosts[2], hosts[1]):
         home.send(ethernet(BROADCAST, wanderer))
         cluster.run_for(0.1)
@@ -281,3 +283,44 @@ def digest(seed: int) -> str:
 def test_equal_seeds_give_equal_bytes() -> None:
     assert digest(11) == digest(11)
     assert digest(11) != digest(12)
+
+
+def test_floods_arrive_once_while_links_sessions_and_routes_change() -> None:
+    """Split horizon, one session per peer and replay windows leave no duplicates to suppress."""
+    hosts = mesh(4)
+    cluster = hosts[0].cluster
+    cluster.jitter_s = 0.02
+    sent: list[bytes] = []
+    for step in range(200):
+        frame = ethernet(BROADCAST, mac(1), step.to_bytes(2, "big"))
+        sent.append(frame)
+        hosts[0].send(frame)
+        if step % 40 == 10:
+            cluster.cut(hosts[0], hosts[1 + step // 40 % 3])
+        elif step % 40 == 30:
+            cluster.mend()
+        cluster.run_for(0.5)
+    for host in hosts[1:]:
+        counts = {frame: host.frames.count(frame) for frame in sent}
+        assert max(counts.values()) == 1
+        assert sum(counts.values()) > len(sent) / 2
+
+
+def test_a_mover_s_first_frame_to_one_host_is_enough_for_all() -> None:
+    hosts = mesh(4)
+    cluster = hosts[0].cluster
+    wanderer, one, other = mac(50), mac(2), mac(3)
+    for host, address in ((hosts[0], wanderer), (hosts[2], one), (hosts[3], other)):
+        host.send(ethernet(BROADCAST, address))
+    cluster.run_for(0.1)
+    for new_home in (hosts[1], hosts[0]):
+        new_home.send(ethernet(one, wanderer, b"moved, and says it to one only"))
+        cluster.run_for(0.1)
+        for host in hosts:
+            host.frames.clear()
+        to_wanderer = ethernet(wanderer, other)
+        hosts[3].send(to_wanderer)
+        cluster.run_for(0.1)
+        assert [host.frames for host in hosts] == [
+            [to_wanderer] if host is new_home else [] for host in hosts
+        ]

@@ -68,6 +68,7 @@ def test_what_relays_pass_on_they_cannot_read() -> None:
     cluster.run_until(cluster.meshed, within_s=10)
     first, middle, last = hosts
     last.send(ethernet(BROADCAST, mac(3), b"here"))
+    first.send(ethernet(BROADCAST, mac(1), b"here too"))
     cluster.run_for(1.0)
     before = middle.engine.counters.datagrams_relayed
     middle.frames.clear()

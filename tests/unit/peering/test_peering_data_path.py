@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from meshnet.errors import DropReason
+from meshnet.events import AddressConflict, FloodLimited, LoopSuspected
+from meshnet.ids import format_mac
 from meshnet.peering.data_path import Counters, DataPath
+from meshnet.switch.announce import arrival_notice, gratuitous_arp
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
+from meshnet.switch.storm import FLOOD_BURST_COPIES
 from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CIPHERS, CipherId
 from meshnet.wire.datagram import PartType, pack_part, parse_parts
 from meshnet.wire.session import Session
-from support.samples import ALICE, BROADCAST, CAROL, endpoint, ethernet, flip, mac, session_pair
+from support.samples import (
+    ALICE,
+    BOB,
+    BROADCAST,
+    CAROL,
+    endpoint,
+    ethernet,
+    flip,
+    identity,
+    mac,
+    session_pair,
+)
 
 OURS, THEIRS, UNKNOWN = mac(1), mac(2), mac(3)
 PEER_AT = endpoint(2)
@@ -86,7 +103,7 @@ def test_a_frame_goes_to_one_peer_once_its_place_is_known() -> None:
 
 def test_traffic_within_the_local_side_is_neither_carried_nor_a_drop() -> None:
     path, _ = joined()
-    path.receive_frames([ethernet(BROADCAST, OURS)], NOW)
+    path.receive_frames([ethernet(BROADCAST, OURS), ethernet(BROADCAST, UNKNOWN)], NOW)
     path.datagrams_to_send()
     path.receive_frames([ethernet(OURS, UNKNOWN)], NOW)
     assert path.datagrams_to_send() == []
@@ -153,7 +170,7 @@ def test_an_authentic_datagram_moves_the_peer_and_a_forged_or_old_one_does_not()
     path.receive_datagrams([(first, endpoint(7))], NOW)
     path.receive_datagrams([(first, endpoint(8)), (flip(first, 200), endpoint(9))], NOW)
     path.receive_frames([ethernet(THEIRS, OURS)], NOW)
-    assert [remote for _, remote in path.datagrams_to_send()] == [endpoint(7)]
+    assert {remote for _, remote in path.datagrams_to_send()} == {endpoint(7)}
 
 
 def test_a_malformed_part_spoils_its_datagram_and_nothing_else() -> None:
@@ -226,3 +243,128 @@ def test_datagrams_of_other_types_are_given_back() -> None:
     handshake = (b"\x01".ljust(16, b"\0"), PEER_AT)
     assert path.receive_datagrams([(b"short", PEER_AT), handshake], NOW) == [handshake]
     assert path.counters.drops == {DropReason.TRUNCATED: 1}
+
+
+# What is flooded, and what is watched.
+
+
+def other_session(number: int) -> Session:
+    return Session(
+        identity(number).name,
+        *(number, number),
+        *(CIPHERS[CipherId.AEGIS_128L], bytes(16), bytes(16), endpoint(number), NOW),
+    )
+
+
+def exhaust_floods(path: DataPath) -> None:
+    path.receive_frames([ethernet(BROADCAST, OURS)] * (int(FLOOD_BURST_COPIES) + 1), NOW)
+    assert path.counters.drops[DropReason.STORM] == 1
+    path.datagrams_to_send()
+
+
+def test_a_storm_stops_what_is_for_all_and_nothing_that_is_known_to_be_for_one() -> None:
+    path, theirs = joined()
+    path.receive_datagrams([(sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS))), PEER_AT)], 1)
+    exhaust_floods(path)
+    path.receive_frames([ethernet(BROADCAST, OURS), ethernet(UNKNOWN, OURS)], NOW)
+    assert path.datagrams_to_send() == []
+    path.receive_frames([ethernet(THEIRS, OURS)] * 100, NOW)
+    assert len(path.datagrams_to_send()) == 100
+    assert path.counters.drops == {DropReason.STORM: 3}
+
+
+def test_a_storm_of_ours_is_told_of_once_and_ends() -> None:
+    path, _ = joined()
+    exhaust_floods(path)
+    path.receive_frames([ethernet(BROADCAST, OURS)] * 10, NOW)
+    assert [path.next_event(), path.next_event()] == [FloodLimited(None), None]
+    path.receive_frames([ethernet(BROADCAST, OURS)], NOW + 1.0)
+    assert len(path.datagrams_to_send()) == 1
+
+
+def test_a_peer_s_storm_is_stopped_here_and_what_is_for_us_still_comes() -> None:
+    path, theirs = joined()
+    path.receive_frames([ethernet(BROADCAST, OURS)], NOW)
+    flood = [(PartType.FRAME, ethernet(BROADCAST, THEIRS))] * 1000
+    for _ in range(2 * int(FLOOD_BURST_COPIES) // 1000):
+        path.receive_datagrams([(sealed(theirs, *flood), PEER_AT)], NOW)
+    assert len(path.frames_to_deliver()) == FLOOD_BURST_COPIES
+    assert path.counters.drops == {DropReason.STORM: FLOOD_BURST_COPIES}
+    for_us = ethernet(OURS, THEIRS)
+    for_unknown = ethernet(UNKNOWN, THEIRS)
+    parts = [(PartType.FRAME, frame) for frame in (for_us, for_unknown, for_us)]
+    path.receive_datagrams([(sealed(theirs, *parts), PEER_AT)], NOW)
+    assert path.frames_to_deliver() == [for_us, for_us]
+    assert path.next_event() == FloodLimited(BOB.name)
+
+
+def test_a_flood_is_charged_by_the_copies_that_are_made_of_it() -> None:
+    path, _ = joined()
+    for number in range(10, 19):
+        path.use_session(other_session(number))
+    path.receive_frames([ethernet(BROADCAST, OURS)] * int(FLOOD_BURST_COPIES), NOW)
+    assert len(path.datagrams_to_send()) == FLOOD_BURST_COPIES
+
+
+def test_a_mover_s_first_frame_to_one_peer_is_followed_by_a_notice_to_all() -> None:
+    path, theirs = joined()
+    path.use_session(other_session(9))
+    path.receive_datagrams([(sealed(theirs, (PartType.FRAME, ethernet(OURS, THEIRS))), PEER_AT)], 1)
+    frame = ethernet(THEIRS, OURS)
+    path.receive_frames([frame, frame], NOW)
+    sent = path.datagrams_to_send()
+    assert sorted(remote for _, remote in sent) == [PEER_AT] * 3 + [endpoint(9)]
+    told = [parse_parts(theirs.open(data)) for data, remote in sent if remote == PEER_AT]
+    assert told == [
+        [(PartType.FRAME, frame)],
+        [(PartType.FRAME, frame)],
+        [(PartType.FRAME, arrival_notice(OURS))],
+    ]
+
+
+def test_our_addresses_are_announced_to_a_peer_when_frames_begin_to_flow() -> None:
+    path = data_path()
+    path.set_own_addresses(OURS, [IPv4Address("10.32.0.1")], router=False, now=NOW)
+    ours, theirs = session_pair()
+    path.add_session(ours)
+    path.use_session(ours)
+    deadline = path.next_deadline()
+    assert deadline is not None
+    assert deadline <= NOW
+    path.handle_timer(NOW)
+    [(datagram, remote)] = path.datagrams_to_send()
+    assert remote == PEER_AT
+    announced = gratuitous_arp(IPv4Address("10.32.0.1"), OURS)
+    assert parse_parts(theirs.open(datagram)) == [(PartType.FRAME, announced)]
+    # New keys with a peer that is there already are no news.
+    while (deadline := path.next_deadline()) is not None:
+        path.handle_timer(deadline)
+    renewed, _ = session_pair(first_index=20)
+    path.use_session(renewed)
+    assert path.next_deadline() is None
+    path.remove_session(renewed)
+    path.use_session(renewed)
+    assert path.next_deadline() is not None
+    path.remove_session(renewed)
+    assert path.next_deadline() is None
+
+
+def test_who_claims_our_address_from_a_peer_is_an_event() -> None:
+    path, theirs = joined()
+    path.set_own_addresses(OURS, [IPv4Address("10.32.0.1")], router=False, now=NOW)
+    claim = gratuitous_arp(IPv4Address("10.32.0.1"), THEIRS)
+    path.receive_datagrams([(sealed(theirs, (PartType.FRAME, claim)), PEER_AT)], NOW)
+    assert path.frames_to_deliver() == [claim], "ARP is carried as it is"
+    event = path.next_event()
+    assert isinstance(event, AddressConflict)
+    assert event.address == "10.32.0.1"
+
+
+def test_an_address_that_keeps_changing_sides_is_an_event() -> None:
+    path, theirs = joined()
+    for _ in range(20):
+        path.receive_frames([ethernet(BROADCAST, UNKNOWN)], NOW)
+        back = sealed(theirs, (PartType.FRAME, ethernet(BROADCAST, UNKNOWN)))
+        path.receive_datagrams([(back, PEER_AT)], NOW)
+    assert path.switch.moves == 39
+    assert [path.next_event(), path.next_event()] == [LoopSuspected(format_mac(UNKNOWN)), None]

@@ -6,7 +6,14 @@ import pytest
 
 from meshnet.switch import switch as switch_module
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
-from meshnet.switch.switch import MAC_AGE_S, MAX_MACS, Switch, Verdict
+from meshnet.switch.switch import (
+    FLAPPING_MOVES,
+    FLAPPING_WINDOW_S,
+    MAC_AGE_S,
+    MAX_MACS,
+    Switch,
+    Verdict,
+)
 from support.samples import ALICE, BOB, BROADCAST, ethernet, mac
 
 OURS, OTHERS, MOVING = mac(1), mac(2), mac(3)
@@ -24,7 +31,7 @@ def test_groups_and_unknown_addresses_are_flooded(switch: Switch, destination: b
 
 
 def test_the_way_back_is_learned_from_the_way_there(switch: Switch) -> None:
-    assert switch.from_peer(ethernet(BROADCAST, OTHERS), ALICE.name, 0.0) is Verdict.LOCAL
+    assert switch.from_peer(ethernet(BROADCAST, OTHERS), ALICE.name, 0.0) is Verdict.FLOOD
     assert switch.from_local(ethernet(OTHERS, OURS), 0.0) == ALICE.name
 
 
@@ -34,10 +41,15 @@ def test_what_is_on_the_local_side_is_not_carried(switch: Switch) -> None:
 
 
 def test_a_frame_from_a_peer_goes_to_the_local_side_only(switch: Switch) -> None:
-    # Split horizon: in a full mesh each peer reaches all others itself.
+    # Split horizon: each peer reaches all others itself. A flood is told from what is known to be
+    # here, since only floods are limited.
     switch.from_peer(ethernet(BROADCAST, OTHERS), BOB.name, 0.0)
-    for destination in (BROADCAST, OTHERS, OURS):
-        assert switch.from_peer(ethernet(destination, MOVING), ALICE.name, 0.0) is Verdict.LOCAL
+    switch.from_local(ethernet(BROADCAST, OURS), 0.0)
+    for destination in (BROADCAST, OTHERS, mac(77)):
+        assert switch.from_peer(ethernet(destination, MOVING), ALICE.name, 0.0) is Verdict.FLOOD
+    assert switch.from_peer(ethernet(OURS, MOVING), ALICE.name, 0.0) is Verdict.LOCAL
+    later = MAC_AGE_S + 1.0
+    assert switch.from_peer(ethernet(OURS, MOVING), ALICE.name, later) is Verdict.FLOOD
 
 
 def test_moves_are_followed_at_once_in_all_directions(switch: Switch) -> None:
@@ -103,7 +115,7 @@ def test_the_bounds_of_a_frame_are_exact(switch: Switch) -> None:
         (Verdict.OVERSIZED, longest + b"\0"),
     ):
         assert switch.from_local(frame, 0.0) is (verdict or Verdict.FLOOD)
-        assert switch.from_peer(frame, ALICE.name, 0.0) is (verdict or Verdict.LOCAL)
+        assert switch.from_peer(frame, ALICE.name, 0.0) is (verdict or Verdict.FLOOD)
 
 
 def test_a_refused_frame_teaches_nothing(switch: Switch) -> None:
@@ -138,3 +150,51 @@ def test_the_table_holds_as_much_as_promised(switch: Switch) -> None:
     for number in range(MAX_MACS + 10):
         switch.from_peer(ethernet(BROADCAST, mac(number)), ALICE.name, 0.0)
     assert len(switch) == MAX_MACS
+
+
+def test_who_comes_here_by_a_frame_that_not_all_see_is_told_of_once(switch: Switch) -> None:
+    switch.from_peer(ethernet(BROADCAST, OTHERS), ALICE.name, 0.0)
+    switch.from_peer(ethernet(BROADCAST, MOVING), BOB.name, 0.0)
+    switch.from_local(ethernet(BROADCAST, OURS), 0.0)
+    assert switch.arrived == []
+    switch.from_local(ethernet(OTHERS, MOVING), 0.0)
+    assert switch.arrived == [MOVING]
+    switch.from_local(ethernet(OTHERS, MOVING), 0.0)
+    switch.from_local(ethernet(OTHERS, OURS), 0.0)
+    assert switch.arrived == [MOVING]
+    switch.from_peer(ethernet(OURS, MOVING), BOB.name, 0.0)
+    switch.from_local(ethernet(OURS, MOVING), 0.0)
+    assert switch.arrived == [MOVING, MOVING]
+    switch.from_local(ethernet(OTHERS, OURS), MAC_AGE_S + 1.0)
+    assert switch.arrived == [MOVING, MOVING], "what is unknown is flooded, so all see it"
+
+
+def test_moves_are_counted_and_staying_is_none(switch: Switch) -> None:
+    for _ in range(3):
+        switch.from_local(ethernet(BROADCAST, MOVING), 0.0)
+    assert switch.moves == 0
+    switch.from_peer(ethernet(BROADCAST, MOVING), ALICE.name, 0.0)
+    switch.from_peer(ethernet(BROADCAST, MOVING), BOB.name, 0.0)
+    switch.from_peer(ethernet(BROADCAST, MOVING), BOB.name, 0.0)
+    switch.from_local(ethernet(BROADCAST, MOVING), 0.0)
+    assert switch.moves == 3
+    assert switch.flapping == []
+
+
+def go_round(switch: Switch, times: int, *, each_s: float) -> None:
+    for number in range(times):
+        side = ALICE.name if number % 2 else BOB.name
+        switch.from_peer(ethernet(BROADCAST, MOVING), side, number * each_s)
+
+
+def test_an_address_that_keeps_changing_sides_is_told_of_once_in_a_window(switch: Switch) -> None:
+    go_round(switch, FLAPPING_MOVES, each_s=0.01)
+    assert switch.flapping == [], "the first sight is no move"
+    go_round(switch, 5 * FLAPPING_MOVES, each_s=0.01)
+    assert switch.flapping == [MOVING]
+
+
+def test_moving_now_and_then_is_no_loop(switch: Switch) -> None:
+    go_round(switch, 10 * FLAPPING_MOVES, each_s=1.2 * FLAPPING_WINDOW_S / FLAPPING_MOVES)
+    assert switch.moves == 10 * FLAPPING_MOVES - 1
+    assert switch.flapping == []

@@ -1,0 +1,87 @@
+"""The local side of a node: its TAP, the bridge that the TAP may be a port of, its addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from typing import NoReturn
+
+from meshnet.aio.mesh import Mesh
+from meshnet.errors import TapError
+from meshnet.ids import PeerName
+from meshnet.linux.addresses import add_address, host_addresses
+from meshnet.linux.bridge import Bridge
+from meshnet.linux.links import link_named
+from meshnet.node.options import NodeConfig
+from meshnet.ports import FramePort
+
+# Our choice: two netlink requests each time, well under a millisecond.
+POLL_S = 2.0
+
+_log = logging.getLogger("meshnet")
+
+
+class LocalSide:
+    """The host's own connection to the overlay. ``interface`` is the one with the addresses."""
+
+    def __init__(self, port: FramePort, interface: str) -> None:
+        self.port = port
+        self.interface = interface
+
+    def tell_addresses(self, mesh: Mesh) -> None:
+        """Let the mesh announce the addresses that the host has on the overlay.
+
+        Raises TapError when the system does not say which.
+        """
+        try:
+            link = link_named(self.interface)
+            addresses = [a.address for a in host_addresses() if a.interface == self.interface]
+        except OSError as error:
+            raise TapError(f"cannot list the host's addresses: {error.strerror}") from error
+        if link is not None:
+            mesh.set_own_addresses(link.mac, addresses, router=_forwards_ipv6(self.interface))
+
+    async def follow_addresses(self, mesh: Mesh) -> NoReturn:
+        """Announce them as they come and go."""
+        while True:
+            self.tell_addresses(mesh)
+            await asyncio.sleep(POLL_S)
+
+
+def open_local_side(
+    config: NodeConfig, peer: PeerName, stack: contextlib.ExitStack | contextlib.AsyncExitStack
+) -> LocalSide | None:
+    """Set it up as configured; ``stack`` gives it back. None without a TAP. Raises TapError."""
+    if config.tap is None:
+        return None
+    # Imported here: a node without a device needs no TAP support.
+    from meshnet.tap.device import Tap
+
+    port = Tap(config.tap, peer, config.mesh.mtu)
+    stack.callback(port.close)
+    interface = port.name
+    if config.bridge is not None:
+        bridge = Bridge(
+            config.bridge,
+            tap=port.name,
+            peer=peer,
+            overlay_mtu=config.mesh.mtu,
+            addresses=config.addresses,
+        )
+        stack.callback(bridge.close)
+        interface = bridge.name
+        what = "bridge set up" if bridge.is_ours else "bridge of somebody else joined"
+        _log.info(what, extra={"device": interface})
+    for address in config.addresses:
+        add_address(interface, address)
+    return LocalSide(port, interface)
+
+
+def _forwards_ipv6(interface: str) -> bool:
+    try:
+        switch = Path(f"/proc/sys/net/ipv6/conf/{interface}/forwarding")
+        return switch.read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return False  # IPv6 is off, or the device has gone.
