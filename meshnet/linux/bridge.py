@@ -47,6 +47,7 @@ class Bridge:
         self._name = name
         self._alias = _ALIAS_PREFIX + str(peer)
         self._addresses = tuple(addresses)
+        self._index = 0
         self._closed = False
         self.is_ours = False
         try:
@@ -55,7 +56,8 @@ class Bridge:
                 _check(found)
             self.is_ours = found is None or found.alias.startswith(_ALIAS_PREFIX)
             if found is None:
-                make_bridge(name, mac_of(peer), overlay_mtu)
+                # One byte off, since only an MTU that is changed stays when ports come and go.
+                make_bridge(name, mac_of(peer), overlay_mtu + 1)
             bridge = self._own(peer, overlay_mtu) if self.is_ours else found
             assert bridge is not None, "it was found, or has been made"
             self._join(bridge, tap)
@@ -82,15 +84,15 @@ class Bridge:
                 return
             if not self.is_ours:
                 remove_our_addresses(self._name, only=self._addresses)
-            elif bridge.alias in (self._alias, ""):
-                # Without an alias when giving it one failed. With another one it is another's.
-                delete_link(bridge.index)
+            elif bridge.alias == self._alias or bridge.index == self._index:
+                delete_link(bridge.index)  # By now the name could be of somebody else's bridge.
 
     def _own(self, peer: PeerName, overlay_mtu: int) -> Link:
         """Bring a bridge of our making, just now or in an earlier life, to what it should be."""
         bridge = link_named(self._name)
         if bridge is None:
             raise OSError(errno.ENODEV, "somebody has deleted it")
+        self._index = bridge.index
         set_link(bridge.index, alias=self._alias)
         set_link(bridge.index, mac=mac_of(peer), mtu=overlay_mtu, up=True)
         remove_our_addresses(self._name, keep=self._addresses)

@@ -72,8 +72,6 @@ def open_local_side(
         )
         stack.callback(bridge.close)
         interface = bridge.name
-        what = "bridge set up" if bridge.is_ours else "bridge of somebody else joined"
-        _log.info(what, extra={"device": interface})
     for address in config.addresses:
         add_address(interface, address)
     return LocalSide(port, interface)
