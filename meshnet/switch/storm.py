@@ -10,14 +10,14 @@ from attrs import define
 
 from meshnet.ids import PeerName
 
-# Our choice. A copy costs about 20 us to seal and send, so the worst storm takes a fifth of a core.
-# 10,000 copies are 1,000 frames a second to ten peers; a host with 200 busy containers has less.
-FLOOD_COPIES_PER_S = 10_000.0
-# What full frames may take of the underlay: 100 Mb/s.
-FLOOD_BYTES_PER_S = 12.5e6
-# Two seconds' worth at once: hundreds of containers that start together ask for each other.
-FLOOD_BURST_COPIES = 20_000.0
-FLOOD_BURST_BYTES = 25e6
+# Our choice. A copy costs 20 to 40 us to seal and send, so the worst storm takes a fifth of a core.
+# 5,000 copies are 500 frames a second to ten peers: ARP, ND and mDNS of 200 containers are less.
+FLOOD_COPIES_PER_S = 5_000.0
+# What full frames may take of the underlay: 50 Mb/s.
+FLOOD_BYTES_PER_S = 6.25e6
+# Two seconds' worth at once: a hundred containers that start together ask for each other.
+FLOOD_BURST_COPIES = 10_000.0
+FLOOD_BURST_BYTES = 12.5e6
 # While a storm lasts it is told this often.
 TELL_INTERVAL_S = 60.0
 # Sides are ours and authenticated peers; this bounds what is remembered of peers long gone.

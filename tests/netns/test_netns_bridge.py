@@ -3,7 +3,6 @@ host's own before is its own after."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import signal
@@ -18,6 +17,7 @@ import pytest
 from meshnet.ids import PeerName, mac_of
 from meshnet.lab.hosts import Namespace, Underlay
 from meshnet.lab.mesh import LabMesh
+from netns.containers import BRIDGE, OVERLAY_MTU, container
 from netns.tools import (
     NODE,
     Capture,
@@ -34,40 +34,6 @@ from netns.tools import (
     udp_socket,
     wait_until,
 )
-
-BRIDGE = "meshbr0"
-OVERLAY_MTU = 1376
-
-
-class Container:
-    """A namespace with one interface, a port of a bridge of its host."""
-
-    def __init__(self, host: Namespace, number: int, bridge: str = BRIDGE) -> None:
-        self.namespace = Namespace()
-        self.ipv4, self.ipv6 = f"10.32.0.{number}", f"fd32::{number}"
-        self.port = f"veth{number}"
-        host.ip(
-            f"link add {self.port} mtu {OVERLAY_MTU} type veth "
-            f"peer name eth0 mtu {OVERLAY_MTU} netns {self.namespace.pid}",
-            f"link set {self.port} master {bridge} up",
-        )
-        self.namespace.ip(
-            f"addr add {self.ipv4}/24 dev eth0",
-            f"addr add {self.ipv6}/64 dev eth0 nodad",
-            "link set eth0 up",
-        )
-
-
-# Each has a number of its own: nobody shall remember another MAC address for it.
-@contextlib.contextmanager
-def container(host: Namespace, number: int, bridge: str = BRIDGE) -> Iterator[Container]:
-    made = Container(host, number, bridge)
-    try:
-        yield made
-    finally:
-        made.namespace.close()
-        # The veth ends with its namespace, but not at once.
-        wait_until(lambda: made.port not in devices(host), 10, "the end of a container's port")
 
 
 @pytest.fixture(scope="module")

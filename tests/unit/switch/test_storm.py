@@ -37,9 +37,9 @@ def test_large_frames_are_limited_by_bytes(copies: int) -> None:
 
 
 def test_what_is_usual_is_never_limited() -> None:
-    # A hundred peers, and 90 broadcasts a second for ever.
+    # A hundred peers, and 45 broadcasts a second for ever.
     limit = StormLimit()
-    assert all(limit.take(None, 100, SMALL, step / 90) for step in range(90 * 60))
+    assert all(limit.take(None, 100, SMALL, step / 45) for step in range(45 * 60))
 
 
 def test_each_side_has_its_own_allowance() -> None:
