@@ -71,9 +71,11 @@ def row_of(mesh: Mesh, **fields: object) -> list[ConnectionReport]:
 def test_broadcast_reaches_all_and_unicast_its_owner_only() -> None:
     async def test() -> None:
         async with meshes(3) as (_, ports):
-            ports[0].send(frame(BROADCAST, MAC[0], b"to all"))
-            for port in ports[1:]:
-                assert await port.receive() == frame(BROADCAST, MAC[0], b"to all")
+            for sender in (0, 1):
+                ports[sender].send(frame(BROADCAST, MAC[sender], b"to all"))
+                for port in ports:
+                    if port is not ports[sender]:
+                        assert await port.receive() == frame(BROADCAST, MAC[sender], b"to all")
             ports[1].send(frame(MAC[0], MAC[1], b"to 0"))
             assert await ports[0].receive() == frame(MAC[0], MAC[1], b"to 0")
             ports[0].send(frame(MAC[1], MAC[0], b"to 1"))

@@ -249,11 +249,8 @@ def test_datagrams_of_other_types_are_given_back() -> None:
 
 
 def other_session(number: int) -> Session:
-    return Session(
-        identity(number).name,
-        *(number, number),
-        *(CIPHERS[CipherId.AEGIS_128L], bytes(16), bytes(16), endpoint(number), NOW),
-    )
+    cipher, key = CIPHERS[CipherId.AEGIS_128L], bytes(16)
+    return Session(identity(number).name, number, number, cipher, key, key, endpoint(number), NOW)
 
 
 def exhaust_floods(path: DataPath) -> None:
