@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from pathlib import Path
 
 from attrs import define
 
@@ -120,6 +121,17 @@ def make_no_ipv6_address(index: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EAFNOSUPPORT, errno.EINVAL):
             raise
+
+
+def refuse_router_advertisements(name: str) -> bool:
+    """Take no IPv6 route or address from whoever says to be a router; false when that failed."""
+    try:
+        Path(f"/proc/sys/net/ipv6/conf/{name}/accept_ra").write_text("0\n", encoding="ascii")
+    except FileNotFoundError:
+        pass  # IPv6 is off.
+    except OSError:
+        return False
+    return True
 
 
 def delete_link(index: int) -> None:

@@ -13,7 +13,7 @@ from meshnet.errors import TapError
 from meshnet.ids import PeerName
 from meshnet.linux.addresses import add_address, host_addresses
 from meshnet.linux.bridge import Bridge
-from meshnet.linux.links import link_named
+from meshnet.linux.links import link_named, refuse_router_advertisements
 from meshnet.node.options import NodeConfig
 from meshnet.ports import FramePort
 
@@ -61,7 +61,7 @@ def open_local_side(
 
     port = Tap(config.tap, peer, config.mesh.mtu)
     stack.callback(port.close)
-    interface = port.name
+    interface, is_ours = port.name, True
     if config.bridge is not None:
         bridge = Bridge(
             config.bridge,
@@ -71,7 +71,10 @@ def open_local_side(
             addresses=config.addresses,
         )
         stack.callback(bridge.close)
-        interface = bridge.name
+        interface, is_ours = bridge.name, bridge.is_ours
+    # Any host or container of the overlay could else become our default router (CVE-2020-11091).
+    if is_ours and not refuse_router_advertisements(interface):
+        _log.warning("router advertisements are not refused", extra={"device": interface})
     for address in config.addresses:
         add_address(interface, address)
     return LocalSide(port, interface)

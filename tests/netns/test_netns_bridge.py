@@ -3,10 +3,12 @@ host's own before is its own after."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from meshnet.ids import PeerName, mac_of
 from meshnet.lab.hosts import Namespace, Underlay
 from meshnet.lab.mesh import LabMesh
+from meshnet.switch.announce import internet_checksum
 from netns.containers import BRIDGE, OVERLAY_MTU, container
 from netns.tools import (
     NODE,
@@ -29,6 +32,7 @@ from netns.tools import (
     node_arguments,
     one_line,
     pings,
+    raw_socket,
     report_of,
     running_mesh,
     udp_socket,
@@ -135,6 +139,47 @@ def test_several_addresses_of_both_families_answer(tmp_path: Path) -> None:
             assert addresses(one, BRIDGE) >= set(first)
             for address in first:
                 assert pings(two, address.partition("/")[0])
+
+
+def router_advertisement(mac: bytes) -> bytes:
+    """What makes hosts take an address in 2001:db8:bad::/64 and a default route (RFC 4861)."""
+    source, all_nodes = ipaddress.ip_address("fe80::bad"), ipaddress.ip_address("ff02::1")
+    prefix = ipaddress.ip_address("2001:db8:bad::").packed
+    option = struct.pack(">BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + prefix
+    tail = struct.pack(">BBHII", 64, 0, 1800, 0, 0) + option
+    addresses = source.packed + all_nodes.packed
+    pseudo = addresses + struct.pack(">II", 4 + len(tail), socket.IPPROTO_ICMPV6)
+    checksum = internet_checksum(pseudo + struct.pack(">BBH", 134, 0, 0) + tail)
+    icmp = struct.pack(">BBH", 134, 0, checksum) + tail
+    header = struct.pack(">IHBB", 6 << 28, len(icmp), socket.IPPROTO_ICMPV6, 255)
+    return b"\x33\x33\x00\x00\x00\x01" + mac + b"\x86\xdd" + header + addresses + icmp
+
+
+@pytest.mark.parametrize("bridge", [(), ("--bridge", BRIDGE)], ids=["TAP", "bridge"])
+def test_nobody_on_the_overlay_becomes_our_router(tmp_path: Path, bridge: tuple[str, ...]) -> None:
+    interface = BRIDGE if bridge else "mesh0"
+    with Underlay(2) as underlay:
+        one, two = underlay.hosts
+        near = Node(one, tmp_path / "1", *bridge, "--address", "fd32::1/64")
+        far = Node(two, tmp_path / "2", "--address", "fd32::2/64", Underlay.ipv4(1))
+        with near, far:
+            far.connection(lambda row: row["state"] == "established")
+            assert pings(two, "fd32::1")
+            with raw_socket(two, "mesh0") as raw, Capture(one, interface) as capture:
+                advertisement = router_advertisement(mac_address(two, "mesh0"))
+
+                def is_taken() -> bool:
+                    raw.send(advertisement)
+                    return "2001:db8:bad" in str(addresses(one, interface))
+
+                raw.send(advertisement)
+                wait_until(lambda: advertisement in capture.frames(), 10, "its arrival")
+                assert not is_taken()
+                assert not is_taken()
+                # It is one that would be taken, were it let.
+                sysctl = f"/proc/sys/net/ipv6/conf/{interface}/accept_ra"
+                assert one.run("sh", "-c", f"echo 1 > {sysctl}").returncode == 0
+                wait_until(is_taken, 10, "an address by router advertisement")
 
 
 # What is whose.

@@ -95,12 +95,8 @@ def test_changed_addresses_are_told_to_all_and_unchanged_ones_to_nobody() -> Non
     ours = announcer(IPV4)
     ours.set_own(OURS, [IPV4], router=False, peers=PEERS, now=1.0)
     assert ours.next_deadline() is None
-    for changed in (
-        lambda: ours.set_own(OURS, [IPV4, IPV6], router=False, peers=PEERS, now=1.0),
-        lambda: ours.set_own(OURS, [IPV4, IPV6], router=True, peers=PEERS, now=20.0),
-        lambda: ours.set_own(mac(9), [IPV4, IPV6], router=True, peers=PEERS, now=40.0),
-    ):
-        changed()
+    for at, router, now in ((OURS, False, 1.0), (OURS, True, 20.0), (mac(9), True, 40.0)):
+        ours.set_own(at, [IPV4, IPV6], router=router, peers=PEERS, now=now)
         deadline = ours.next_deadline()
         assert deadline is not None
         told = ours.pop_due(deadline)
