@@ -43,6 +43,9 @@ def pair(cipher_id: CipherId) -> tuple[DataPath, DataPath]:
     right.receive_frames([ANNOUNCEMENT], 0.0)
     left.receive_datagrams(right.datagrams_to_send(), 0.0)
     assert left.frames_to_deliver()
+    # A sender not seen before would be told of, by one frame more.
+    left.receive_frames([FRAME], 0.0)
+    left.datagrams_to_send()
     return left, right
 
 
