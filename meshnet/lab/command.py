@@ -23,10 +23,7 @@ _FULL_MESH_S = 30.0
 
 @click.group()
 def lab() -> None:
-    """Whole meshes on this machine, in network namespaces; nothing is left behind.
-
-    After kill -9 only a directory is, until the next lab removes it.
-    """
+    """Whole meshes on this machine, in network namespaces; nothing is left behind."""
 
 
 @lab.command()

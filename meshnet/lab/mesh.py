@@ -27,6 +27,11 @@ OVERLAY_IPV4 = ipaddress.ip_network("10.32.0.0/24")
 OVERLAY_IPV6 = ipaddress.ip_network("fd32::/64")
 _DIRECTORY_PREFIX = "meshnet-lab-"
 _POLL_S = 0.05
+# Nodes that die with the lab may still be writing: then a try fails, and another does not.
+_REMOVE_AT_END_OF_INPUT = """
+read -r _
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" && exit; sleep 0.2; done
+"""
 
 
 class LabHost:
@@ -195,7 +200,11 @@ class LabMesh:
 
 @contextlib.contextmanager
 def _lab_directory() -> Iterator[Path]:
-    """A directory for one lab; those of labs that were killed are removed on the way."""
+    """A directory for one lab, removed at its end whatever that is.
+
+    A process beside us removes it when our end of a pipe closes, which kill -9 does too. Where that
+    process was killed as well, or the machine, the next lab removes what is left.
+    """
     parent = Path(tempfile.gettempdir())
     for left in parent.glob(_DIRECTORY_PREFIX + "*"):
         if (lock := _try_lock(left)) is not None:
@@ -205,10 +214,17 @@ def _lab_directory() -> Iterator[Path]:
     hidden = Path(tempfile.mkdtemp(prefix="." + _DIRECTORY_PREFIX))
     lock = _try_lock(hidden)
     directory = hidden.rename(parent / hidden.name.removeprefix("."))
+    remover = subprocess.Popen(
+        ["sh", "-c", _REMOVE_AT_END_OF_INPUT, "sh", directory],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remover.communicate()
         if lock is not None:
             os.close(lock)
 

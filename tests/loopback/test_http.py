@@ -179,6 +179,10 @@ def test_however_many_hang_a_quick_caller_is_served() -> None:
             ]
             for _ in range(10):
                 assert (await ask(port, ECHO))[0] == HTTPStatus.OK
+            # And no more are held than may be: the others have been cut.
+            async with asyncio.timeout(5):
+                while sum(not reader.at_eof() for reader, _ in hanging) > http._MAX_CONNECTIONS:
+                    await asyncio.sleep(0.01)
             for _, writer in hanging:
                 writer.close()
 

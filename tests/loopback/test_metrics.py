@@ -12,10 +12,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshnet import Mesh, MeshConfig
-from meshnet.errors import CloseCode, DropReason
+from meshnet.errors import CloseCode, DropReason, TapError
 from meshnet.node.http import Request
 from meshnet.node.metrics import MAX_PEER_SERIES, METRICS, MeshCollector, metrics_routes
 from meshnet.report import ConnectionReport
@@ -216,6 +217,40 @@ def test_counters_are_moved_by_what_they_count(
 
 def test_every_counter_is_moved_by_a_scenario() -> None:
     assert set().union(*(names for _, names in SCENARIOS)) == COUNTERS
+
+
+# The drops that only a driver can have; those of the pure parts: tests/unit/test_drop_reasons.py.
+
+
+def drops_of(mesh: Mesh, reason: DropReason) -> int:
+    return mesh.report()["data_path"]["drops"].get(reason.value, 0)
+
+
+def test_frames_that_the_device_does_not_take_are_counted() -> None:
+    async def test() -> None:
+        async with meshes(LOCAL, LOCAL) as (made, ports):
+            ports[1].close_host()
+            with pytest.raises(TapError):
+                await made[1].wait_failed()
+            ports[0].send(FRAME)
+            await until(lambda: drops_of(made[1], DropReason.TAP_WRITE_FAILED) == 1)
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_datagrams_that_the_system_does_not_send_are_counted() -> None:
+    async def test() -> None:
+        # The second has no IPv6 socket, and the third announces that it is to be called by IPv6.
+        hub_config = MeshConfig(listen=LOCAL, psk=PSK)
+        async with Mesh(hub_config) as hub:
+            peers = [hub.address]
+            plain = MeshConfig(listen="0.0.0.0:0", psk=PSK, peers=peers, discovery=False)
+            six = evolve(plain, advertise=["[::1]:9"])
+            async with Mesh(plain) as mesh, Mesh(six) as other:
+                await asyncio.gather(mesh.wait_connected(2), other.wait_connected(2))
+                await until(lambda: drops_of(mesh, DropReason.UNDERLAY_SEND_FAILED) > 0)
+
+    asyncio.run(asyncio.wait_for(test(), 30))
 
 
 # The exposition.

@@ -44,5 +44,12 @@ class TimersAgainstModel(RuleBasedStateMachine):
             expected = min((deadline for deadline, _ in self.model.values()), default=None)
             assert self.timers.next_deadline() == expected
 
+    @invariant()
+    def agree_on_each(self) -> None:
+        if hasattr(self, "model"):
+            for key in range(6):
+                when = self.model.get(key)
+                assert self.timers.deadline_of(key) == (when[0] if when is not None else None)
+
 
 TestTimersAgainstModel = TimersAgainstModel.TestCase

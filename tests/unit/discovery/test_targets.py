@@ -5,7 +5,14 @@ from __future__ import annotations
 import itertools
 
 from meshnet.discovery.backoff import CEILING_S, REFUSED_DELAY_S
-from meshnet.discovery.targets import OURSELVES_DELAY_S, YIELD_S, Target, Targets, TargetState
+from meshnet.discovery.targets import (
+    OURSELVES_DELAY_S,
+    YIELD_S,
+    Target,
+    Targets,
+    TargetState,
+    Trouble,
+)
 from meshnet.ids import PeerName
 from support.samples import ALICE, BOB, CAROL, endpoint, rng
 
@@ -241,3 +248,47 @@ def test_an_announced_address_that_leads_to_another_peer_is_passed_over() -> Non
     [target] = targets.due(0.0)
     targets.linked(HIGH, target.id, 0.0)
     assert dial(targets, 10.0) == [str(A2)]
+
+
+def test_a_forgotten_target_is_not_dialled_again_and_may_be_given_anew() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.forget(target)
+    assert targets.configured_at("host", 1) is None
+    assert targets.next_deadline() is None
+    targets.add_configured("host", 1, 1.0)
+    assert dial(targets, 1.0) == ["host:1"]
+
+
+def test_what_the_last_try_of_each_address_gave_is_kept_while_it_is_announced() -> None:
+    targets = targets_of()
+    targets.set_discovered(HIGH, [A1, A2], 0.0)
+    assert fail_until(targets, 0.0, 3.0)
+    assert only(targets).results == {(a.host, a.port): "refused" for a in (A1, A2)}
+    targets.set_discovered(HIGH, [A2, A3], 3.0)
+    fail_until(targets, 3.0, 9.0)
+    assert set(only(targets).results) == {(a.host, a.port) for a in (A2, A3)}
+
+
+def test_each_kind_of_trouble_is_kept_until_there_is_a_link() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    assert target.trouble is None
+    for trouble in (Trouble.DIAL_FAILED, Trouble.REFUSED, Trouble.CONN_LIMIT):
+        assert targets.due(targets.next_deadline() or 0.0) == [target]
+        targets.failed(target.id, "why", 0.0, refused=False, trouble=trouble)
+        assert target.trouble is trouble
+    targets.linked(HIGH, target.id, 1.0)
+    assert (target.trouble, target.reason) == (None, "")
+    targets.unlinked(HIGH, "gone", 2.0)
+    assert target.trouble is Trouble.LINK_LOST
+
+
+def test_who_has_no_room_for_us_is_looked_at_seldom() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    targets.due(0.0)
+    targets.linked(HIGH, target.id, 0.0)
+    targets.unlinked(HIGH, "too many links", 0.1, refused=True)
+    assert target.state is TargetState.FAILED
+    assert targets.next_try(target) == 0.1 + REFUSED_DELAY_S
