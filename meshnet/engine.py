@@ -49,6 +49,7 @@ from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
 from meshnet.peering.sessions import SessionKeeper
+from meshnet.peering.trusted import Subnet, TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
@@ -124,6 +125,7 @@ class EngineConfig:
     capabilities: int = 0
     key_life: KeyLife = DEFAULT_KEY_LIFE
     other_psks: tuple[bytes, ...] = field(default=(), repr=False)
+    trusted_subnets: tuple[Subnet, ...] = ()
 
 
 @define(frozen=True)
@@ -172,6 +174,7 @@ class Engine:
             rng=rng,
             key_life=config.key_life,
         )
+        self.set_trusted_subnets(config.trusted_subnets, now)
         self._targets = Targets(self.name, rng)
         self._records = RecordTable()
         self._members: dict[bytes, PeerName] = {}
@@ -214,6 +217,10 @@ class Engine:
         self._sessions.use_psks(psks)
         for link in self._links.values():
             link.protocol.use_psks(psks)
+
+    def set_trusted_subnets(self, subnets: Iterable[Subnet], now: float) -> None:
+        """Exchange frames in clear with peers within these, where they agree; seal all others."""
+        self._sessions.use_trusted(TrustedSubnets(subnets), now)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""

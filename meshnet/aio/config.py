@@ -9,6 +9,7 @@ from attrs import define, field
 from meshnet.errors import ConfigError
 from meshnet.gossip.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_dialable
 from meshnet.ids import Endpoint, split_host_port
+from meshnet.peering.trusted import Subnet, parse_subnet
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cursor import pack_text
@@ -44,7 +45,8 @@ class MeshConfig:
     ``also_accept``: further passwords (text) and psks (bytes) that others may offer. ``mtu`` is
     the overlay's, in bytes, the same on every peer. ``ciphers``: in order of preference; by
     default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most the
-    default; at one and a half times that they are refused.
+    default; at one and a half times that they are refused. ``trusted_subnets`` (CIDR): frames to
+    and from peers in these are **not encrypted**, where the other end trusts our address likewise.
     """
 
     nickname: str = ""
@@ -59,6 +61,7 @@ class MeshConfig:
     discovery: bool = True
     ciphers: tuple[CipherId, ...] | None = None
     rekey_after_s: float = REKEY_AFTER_S
+    trusted_subnets: tuple[str, ...] = field(default=(), converter=_texts)
 
     def __attrs_post_init__(self) -> None:
         secrets = [secret for secret in self.secrets if secret is not None]
@@ -93,6 +96,7 @@ class MeshConfig:
         if len(self.advertise) > MAX_ENDPOINTS:
             raise ConfigError(f"at most {MAX_ENDPOINTS} addresses can be advertised")
         self.listen_address()
+        self.subnets()
         for peer in self.peers:
             parse_peer(peer)
         for address in self.advertise:
@@ -109,12 +113,25 @@ class MeshConfig:
         """True when anyone who can reach us may join."""
         return self.password is None and self.psk is None
 
+    def subnets(self) -> tuple[Subnet, ...]:
+        """The trusted subnets."""
+        return tuple(_subnet(text) for text in self.trusted_subnets)
+
     def listen_address(self) -> tuple[str, int]:
         """(host, port); an empty host is every address."""
         try:
             return split_host_port(self.listen, DEFAULT_PORT)
         except ValueError as error:
             raise ConfigError(f"listen address {error}") from None
+
+
+def _subnet(text: str) -> Subnet:
+    try:
+        return parse_subnet(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"trusted subnet {text}: {error}; write CIDR such as 10.1.0.0/16"
+        ) from None
 
 
 def parse_peer(text: str) -> tuple[str, int]:

@@ -82,6 +82,7 @@ class Mesh:
                 ciphers=config.ciphers or rank_by_speed(time.perf_counter),
                 discovery=config.discovery,
                 key_life=KeyLife(config.rekey_after_s),
+                trusted_subnets=config.subnets(),
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             for peer in config.peers:
@@ -129,12 +130,14 @@ class Mesh:
     async def reload(self, config: MeshConfig) -> list[str]:
         """Take up changed settings; the names of those that differ but cannot change now.
 
-        Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise`` and new ``peers``.
-        Links and sessions go on. Peers left out are dialled until the mesh ends.
+        Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise``, ``trusted_subnets``
+        and new ``peers``. Links and sessions go on. Peers left out are dialled until the mesh ends.
         """
         psks = await self._psks(config)
         engine, old = self._running, self.config
         engine.set_psks(psks)
+        if config.trusted_subnets != old.trusted_subnets:
+            engine.set_trusted_subnets(config.subnets(), time.monotonic())
         for peer in config.peers:
             if peer not in old.peers:
                 engine.connect(*parse_peer(peer), time.monotonic())

@@ -59,6 +59,8 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         )
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
+        if config.mesh.trusted_subnets:
+            _log.warning("frames to peers in trusted subnets are not encrypted")
         await _until_first(
             stop.wait(),
             mesh.wait_failed(),

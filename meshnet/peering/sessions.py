@@ -19,12 +19,13 @@ from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.floods import HandshakeGuard
+from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.timers import Timers
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
-from meshnet.wire.handshake import PendingHandshake, initiate, read_initiation
+from meshnet.wire.handshake import CLEAR_FRAMES, PendingHandshake, initiate, read_initiation
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
@@ -80,6 +81,8 @@ class Pair:
     pending: PendingHandshake | None = None
     cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
     """What its owner sent us to prove our address with: (cookie, by which way, when)."""
+    never_clear: bool = False
+    """Set when it answers from elsewhere than where it was called: no trusting that."""
     attempts: int = 0
     last_stamp: int = -1
     current: Session | None = None
@@ -144,6 +147,7 @@ class SessionKeeper:
         self._data_path = data_path
         self._rng = rng
         self._key_life = key_life
+        self._trusted = TrustedSubnets()
         self._guard = HandshakeGuard(identity.static.public, rng)
         self._pairs: dict[PeerName, Pair] = {}
         # Stamps outlive the pair: a peer that was away must not have its old messages answered.
@@ -158,6 +162,17 @@ class SessionKeeper:
     def use_psks(self, psks: tuple[bytes, ...]) -> None:
         """Offer the first and accept all of them from the next handshake on."""
         self._psks = psks
+
+    def use_trusted(self, trusted: TrustedSubnets, now: float) -> None:
+        """Agree to frames in clear within these subnets. What is no longer trusted ends at once."""
+        self._trusted = trusted
+        for pair in self._pairs.values():
+            current = pair.current
+            if current is not None and current.is_clear != (current.remote in trusted):
+                self._timers.set((_Task.REKEY, pair.peer), now)
+            for session in pair.sessions:
+                if session.clear_with is not None and session.clear_with not in trusted:
+                    session.clear_with = None
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs.values())
@@ -375,6 +390,7 @@ class SessionKeeper:
 
     def _call(self, pair: Pair, remote: Remote, now: float) -> None:
         stamp, self._next_stamp = self._next_stamp, self._next_stamp + 1
+        offer_clear = remote in self._trusted and not pair.never_clear
         try:
             pair.pending = initiate(
                 self._identity,
@@ -384,7 +400,7 @@ class SessionKeeper:
                 our_index=self._free_index(),
                 stamp=stamp,
                 ciphers=self._ciphers,
-                capabilities=self._capabilities,
+                capabilities=self._capabilities | (CLEAR_FRAMES if offer_clear else 0),
                 ephemeral_secret=self._rng(32),
                 remote=remote,
                 now=now,
@@ -425,12 +441,14 @@ class SessionKeeper:
             return DropReason.OLD_STAMP
         pair.last_stamp = initiation.stamp
         self._keep_stamp(pair.peer, initiation.stamp)
+        # Only as an answer to their offer, and by our own judgement of where they are.
+        clear = bool(initiation.capabilities & CLEAR_FRAMES) and source in self._trusted
         try:
             response, session = initiation.answer(
                 peer=pair.peer,
                 our_index=self._free_index(),
                 preference=self._ciphers,
-                capabilities=self._capabilities,
+                capabilities=self._capabilities | (CLEAR_FRAMES if clear else 0),
                 psk=self._psks[0],
                 remote=source,
                 now=now,
@@ -439,6 +457,8 @@ class SessionKeeper:
         except AuthenticationError as error:
             pair.reason = str(error)
             return DropReason.BAD_HANDSHAKE
+        if clear and isinstance(source, Endpoint):
+            session.clear_with = source
         # One unconfirmed session per peer, the newest: repeating first messages gains nothing.
         if pair.unconfirmed is not None:
             self._data_path.remove_session(pair.unconfirmed)
@@ -479,8 +499,16 @@ class SessionKeeper:
         except AuthenticationError:
             # Forged, or made with a psk that is not ours: the two cannot be told apart (IKpsk2).
             return DropReason.BAD_HANDSHAKE
+        agreed = pair.pending.capabilities & CLEAR_FRAMES
         del self._pending[pair.pending.our_index]
         pair.pending = None
+        if agreed and source != session.remote:
+            # They would send in clear from an address that we did not judge: seal everything.
+            pair.never_clear = True
+            self._timers.set((_Task.INITIATE, pair.peer), now)
+            return None
+        if agreed and isinstance(source, Endpoint):
+            session.clear_with = source
         # The answer is authenticated, so where it came from is where the peer is.
         if type(source) is type(session.remote):
             session.remote = source
@@ -514,9 +542,9 @@ class SessionKeeper:
             self._timers.set((_Task.TRY_DIRECT, pair.peer), now + FIRST_DIRECT_S)
         self._timers.set((_Task.REKEY, pair.peer), self._rekey_at(pair, session))
         if replaced is not None and type(replaced.remote) is type(session.remote):
-            self._events.append(SessionRenewed(pair.peer, session.cipher.name))
+            self._events.append(SessionRenewed(pair.peer, session.cipher_name))
         else:
-            self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
+            self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher_name))
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
@@ -552,7 +580,8 @@ class SessionKeeper:
         if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL:
             self._give_up(pair, pair.current, now)
             return
-        if pair.current.half_spent and pair.pending is None:
+        moved = pair.current.clear_with is not None and not pair.current.is_clear
+        if (pair.current.half_spent or moved) and pair.pending is None:
             self._timers.set((_Task.REKEY, pair.peer), now)
         self._probe(pair, pair.current, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
