@@ -141,13 +141,16 @@ class DataPath:
         if session is None:
             drops[DropReason.UNKNOWN_SESSION] += 1
             return
-        if session.refuses(counter, now):
+        if now >= session.expires_at:
             drops[DropReason.EXPIRED_KEY] += 1
             return
         try:
             payload = session.open(datagram)
         except AuthenticationError:
             drops[DropReason.BAD_TAG] += 1
+            return
+        if counter >= session.cipher.max_datagrams:
+            drops[DropReason.EXPIRED_KEY] += 1
             return
         if not session.fresh(counter):
             drops[DropReason.REPLAYED] += 1
@@ -190,7 +193,7 @@ class DataPath:
         session = self._by_index.get(index)
         if session is None:
             drops[DropReason.UNKNOWN_SESSION] += 1
-        elif session.refuses(0, now):
+        elif now >= session.expires_at:
             drops[DropReason.EXPIRED_KEY] += 1
         elif session.clear_with != source:
             drops[DropReason.UNTRUSTED] += 1

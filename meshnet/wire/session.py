@@ -67,10 +67,6 @@ class Session:
         """Whether nothing may be sealed by these keys any more."""
         return now >= self.expires_at or self.send_counter >= self.cipher.max_datagrams
 
-    def refuses(self, counter: int, now: float) -> bool:
-        """Whether a datagram with this counter is not to be opened by these keys any more."""
-        return now >= self.expires_at or counter >= self.cipher.max_datagrams
-
     @property
     def half_spent(self) -> bool:
         """Whether so much was sealed that the keys should be renewed whatever their age."""
