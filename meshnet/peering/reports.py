@@ -9,7 +9,8 @@ from meshnet.discovery.targets import Target, Targets, TargetState
 from meshnet.gossip.records import RecordTable
 from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.links import Link
-from meshnet.peering.sessions import Pair, SessionKeeper
+from meshnet.peering.pair import Pair
+from meshnet.peering.sessions import SessionKeeper
 from meshnet.topology.routes import Route
 
 

@@ -10,22 +10,20 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Literal
-
-from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.floods import HandshakeGuard
+from meshnet.peering.pair import Pair
 from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.timers import Timers
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
-from meshnet.wire.handshake import CLEAR_FRAMES, PendingHandshake, initiate, read_initiation
+from meshnet.wire.handshake import CLEAR_FRAMES, initiate, read_initiation
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
@@ -44,7 +42,6 @@ DIRECT_INTERVAL_S = 20.0
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 2.0
 PROBES_LOST_UNTIL_RENEWAL = 3
-LOSS_OVER_PROBES = 20
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
 # Stamps of peers heard last. One that is forgotten lets an old message be answered once more, and
@@ -63,63 +60,6 @@ class _Task(enum.Enum):
     TRY_DIRECT = 4
     REKEY = 5
     EXPIRE = 6
-
-
-@define(eq=False)
-class Pair:
-    """What we hold about our data sessions with one peer."""
-
-    peer: PeerName
-    static: bytes
-    life: int
-    direct: tuple[Endpoint, ...] = ()
-    relay: bool = False
-    """Whether it has to be reached through others."""
-    doubted_at: float | None = None
-    """Since when we wait for a sign that the direct path is still good."""
-    turn: int = 0
-    pending: PendingHandshake | None = None
-    cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
-    """What its owner sent us to prove our address with: (cookie, by which way, when)."""
-    never_clear: bool = False
-    """Set when it answers from elsewhere than where it was called: no trusting that."""
-    attempts: int = 0
-    last_stamp: int = -1
-    current: Session | None = None
-    former: list[Session] = field(factory=list)
-    """Still received by, oldest first: what is on its way is not lost when keys change."""
-    unconfirmed: Session | None = None
-    reason: str = ""
-    rtt_s: float | None = None
-    outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
-    probes: dict[int, tuple[float, bool]] = field(factory=dict)
-    """probe id -> (sent at, asked for by a user)."""
-    lost_in_a_row: int = 0
-
-    @property
-    def path(self) -> Literal["direct", "relay", ""]:
-        """How its datagrams travel now; empty without a session."""
-        if self.current is None:
-            return ""
-        return "direct" if type(self.current.remote) is Endpoint else "relay"
-
-    @property
-    def sessions(self) -> list[Session]:
-        """All that are received by."""
-        others = [session for session in (self.unconfirmed, self.current) if session is not None]
-        return [*self.former, *others]
-
-    @property
-    def candidates(self) -> tuple[Remote, ...]:
-        """Where to call it, in order."""
-        return (self.peer, *self.direct) if self.relay else self.direct
-
-    @property
-    def loss(self) -> float | None:
-        """Share of the last probes that came to nothing; None before the first."""
-        if not self.outcomes:
-            return None
-        return self.outcomes.count(False) / len(self.outcomes)
 
 
 class SessionKeeper:
