@@ -48,6 +48,7 @@ from meshnet.peering.links import Link, LinkId, LinkOutput
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
 from meshnet.peering.sessions import SessionKeeper
+from meshnet.peering.trusted import Subnet, TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
@@ -121,6 +122,7 @@ class EngineConfig:
     key_life: KeyLife = DEFAULT_KEY_LIFE
     conn_limit: int = DEFAULT_CONN_LIMIT
     other_psks: tuple[bytes, ...] = field(default=(), repr=False)
+    trusted_subnets: tuple[Subnet, ...] = ()
 
 
 @define(frozen=True)
@@ -169,6 +171,7 @@ class Engine:
             rng=rng,
             key_life=config.key_life,
         )
+        self.set_trusted_subnets(config.trusted_subnets, now)
         self._targets = Targets(self.name, rng)
         self._records: dict[PeerName, PeerRecord] = {}
         # How often somebody had later fragments of ours than we, and what waits to be taken up.
@@ -240,6 +243,10 @@ class Engine:
         """
         self.links.use_psks(psks)
         self._sessions.use_psks(psks)
+
+    def set_trusted_subnets(self, subnets: Iterable[Subnet], now: float) -> None:
+        """Exchange frames in clear with peers within these, where they agree; seal all others."""
+        self._sessions.use_trusted(TrustedSubnets(subnets), now)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""

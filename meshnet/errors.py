@@ -103,6 +103,7 @@ class DropReason(enum.Enum):
     UNKNOWN_SESSION = "unknown_session"
     BAD_TAG = "bad_tag"
     REPLAYED = "replayed"
+    UNTRUSTED = "untrusted"
     EXPIRED_KEY = "expired_key"
     MALFORMED_PART = "malformed_part"
     BAD_MAC = "bad_mac"

@@ -9,6 +9,7 @@ from attrs import define, field
 from meshnet.errors import ConfigError
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT
+from meshnet.peering.trusted import Subnet, parse_subnet
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
 from meshnet.topology.records import MAX_ENDPOINTS, MAX_NICKNAME_BYTES, is_dialable
 from meshnet.wire.ciphers import CipherId
@@ -46,7 +47,8 @@ class MeshConfig:
     the overlay's, in bytes, the same on every peer. ``conn_limit``: links to that many peers at
     most; others are reached through them. ``ciphers``: in order of preference; by
     default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most the
-    default; at one and a half times that they are refused.
+    default; at one and a half times that they are refused. ``trusted_subnets`` (CIDR): frames to
+    and from peers in these are **not encrypted**, where the other end trusts our address likewise.
     """
 
     nickname: str = ""
@@ -62,6 +64,7 @@ class MeshConfig:
     conn_limit: int = DEFAULT_CONN_LIMIT
     ciphers: tuple[CipherId, ...] | None = None
     rekey_after_s: float = REKEY_AFTER_S
+    trusted_subnets: tuple[str, ...] = field(default=(), converter=_texts)
 
     def __attrs_post_init__(self) -> None:
         secrets = [secret for secret in self.secrets if secret is not None]
@@ -98,6 +101,7 @@ class MeshConfig:
         if len(self.advertise) > MAX_ENDPOINTS:
             raise ConfigError(f"at most {MAX_ENDPOINTS} addresses can be advertised")
         self.listen_address()
+        self.subnets()
         for peer in self.peers:
             parse_peer(peer)
         for address in self.advertise:
@@ -114,12 +118,25 @@ class MeshConfig:
         """True when anyone who can reach us may join."""
         return self.password is None and self.psk is None
 
+    def subnets(self) -> tuple[Subnet, ...]:
+        """The trusted subnets."""
+        return tuple(_subnet(text) for text in self.trusted_subnets)
+
     def listen_address(self) -> tuple[str, int]:
         """(host, port); an empty host is every address."""
         try:
             return split_host_port(self.listen, DEFAULT_PORT)
         except ValueError as error:
             raise ConfigError(f"listen address {error}") from None
+
+
+def _subnet(text: str) -> Subnet:
+    try:
+        return parse_subnet(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"trusted subnet {text}: {error}; write CIDR such as 10.1.0.0/16"
+        ) from None
 
 
 def parse_peer(text: str) -> tuple[str, int]:

@@ -100,6 +100,7 @@ class Mesh:
                 durable=self._state is not None,
                 key_life=KeyLife(config.rekey_after_s),
                 conn_limit=config.conn_limit,
+                trusted_subnets=config.subnets(),
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             journal = self._state.journal if self._state is not None else None
@@ -195,12 +196,14 @@ class Mesh:
     async def reload(self, config: MeshConfig) -> list[str]:
         """Take up changed settings; the names of those that differ but cannot change now.
 
-        Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise`` and new ``peers``.
-        Links and sessions go on. Peers left out are dialled until the mesh ends.
+        Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise``, ``trusted_subnets``
+        and new ``peers``. Links and sessions go on. Peers left out are dialled until the mesh ends.
         """
         psks = await self._psks(config)
         engine, old = self._running, self.config
         engine.set_psks(psks)
+        if config.trusted_subnets != old.trusted_subnets:
+            engine.set_trusted_subnets(config.subnets(), time.monotonic())
         for peer in config.peers:
             if peer not in old.peers:
                 engine.connect(*parse_peer(peer), time.monotonic())

@@ -40,6 +40,10 @@ def status(report: Report) -> Table:
     add_row(table, "TAP", f"{report['tap'] or 'none'}, overlay MTU {report['mtu']}")
     add_row(table, "Peers", f"{len(report['peers'])} known, us included")
     add_row(table, "Connections", counts or "none")
+    clear = sum(row["cipher"] == "none" for row in report["connections"])
+    if clear:
+        text = f"{clear} of them exchange frames IN CLEAR (trusted subnets)"
+        add_row(table, "", Text(text, "bold red"))
     for row in report["connections"]:
         if row["reason"]:
             add_row(table, "", f"{row['nickname'] or row['address']}: {row['reason']}")

@@ -81,6 +81,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         password=offered if isinstance(offered, str) else None,
         psk=offered if isinstance(offered, bytes) else None,
         also_accept=others,
+        trusted_subnets=[each for text in options.trusted_subnets for each in text.split(",")],
         mtu=options.mtu,
         discovery=not options.no_discovery,
         conn_limit=options.conn_limit,
@@ -155,6 +156,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         help="a key made by `meshnet genkey`",
+    )
+    add(
+        "--trusted-subnets",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="do not encrypt frames to peers there that trust our address likewise; repeatable",
     )
     add("--no-discovery", action="store_true", help="dial only the peers given here")
     add(

@@ -62,6 +62,8 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
             _log.warning("variables ignored", extra={"text": ", ".join(config.ignored_variables)})
         if config.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
+        if config.mesh.trusted_subnets:
+            _log.warning("frames to peers in trusted subnets are not encrypted")
         overlay = local.interface if local is not None else ""
         waits = [
             stop.wait(),

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from meshnet.discovery.targets import Target, Targets, TargetState, Trouble
 from meshnet.ids import Endpoint, PeerName, Remote, join_host_port
 from meshnet.peering.links import Link
-from meshnet.peering.sessions import Pair, SessionKeeper
+from meshnet.peering.pair import Pair
+from meshnet.peering.sessions import SessionKeeper
 from meshnet.report import AttemptReport, CauseReport, ExplainCause
 from meshnet.topology.records import PeerRecord
 from meshnet.topology.routes import Route

@@ -10,7 +10,8 @@ from meshnet.gossip.replica import Replica
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.peering.explain import Tables, attempts, causes_of_peer, causes_of_target
 from meshnet.peering.links import Link
-from meshnet.peering.sessions import Pair, SessionKeeper
+from meshnet.peering.pair import Pair
+from meshnet.peering.sessions import SessionKeeper
 from meshnet.topology.records import PeerRecord
 from meshnet.topology.routes import Route
 
@@ -182,8 +183,8 @@ class Reporter:
             "state": "established" if session is not None else "connecting",
             "reason": reason,
             "path": pair.path if pair is not None else "",
-            "encrypted": True,
-            "cipher": session.cipher.name if session is not None else "",
+            "encrypted": session is None or not session.is_clear,
+            "cipher": session.cipher_name if session is not None else "",
             "rtt_ms": round(pair.rtt_s * 1e3, 3) if pair and pair.rtt_s is not None else None,
             "loss": round(pair.loss, 3) if pair and pair.loss is not None else None,
             "mtu": mtu,

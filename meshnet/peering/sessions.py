@@ -10,21 +10,20 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Literal
-
-from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.floods import HandshakeGuard
+from meshnet.peering.pair import Pair
+from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.timers import Timers
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
-from meshnet.wire.handshake import PendingHandshake, initiate, read_initiation
+from meshnet.wire.handshake import CLEAR_FRAMES, initiate, read_initiation
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
@@ -43,7 +42,6 @@ DIRECT_INTERVAL_S = 20.0
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 2.0
 PROBES_LOST_UNTIL_RENEWAL = 3
-LOSS_OVER_PROBES = 20
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
 # Stamps of peers heard last. One that is forgotten lets an old message be answered once more, and
@@ -62,69 +60,6 @@ class _Task(enum.Enum):
     TRY_DIRECT = 4
     REKEY = 5
     EXPIRE = 6
-
-
-@define(eq=False)
-class Pair:
-    """What we hold about our data sessions with one peer."""
-
-    peer: PeerName
-    static: bytes
-    life: int
-    direct: tuple[Endpoint, ...] = ()
-    relay: bool = False
-    """Whether it has to be reached through others."""
-    doubted_at: float | None = None
-    """Since when we wait for a sign that the direct path is still good."""
-    turn: int = 0
-    pending: PendingHandshake | None = None
-    cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
-    """What its owner sent us to prove our address with: (cookie, by which way, when)."""
-    attempts: int = 0
-    last_stamp: int = -1
-    current: Session | None = None
-    former: list[Session] = field(factory=list)
-    """Still received by, oldest first: what is on its way is not lost when keys change."""
-    unconfirmed: Session | None = None
-    reason: str = ""
-    rtt_s: float | None = None
-    outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
-    probes: dict[int, tuple[float, bool]] = field(factory=dict)
-    """probe id -> (sent at, asked for by a user)."""
-    lost_in_a_row: int = 0
-    calls: dict[Remote, str] = field(factory=dict)
-    """What the last call to each address gave."""
-
-    def called(self, remote: Remote, result: str) -> None:
-        """Remember what came of a call; of addresses announced no more nothing is kept."""
-        self.calls[remote] = result
-        for gone in self.calls.keys() - {remote, *self.candidates}:
-            del self.calls[gone]
-
-    @property
-    def path(self) -> Literal["direct", "relay", ""]:
-        """How its datagrams travel now; empty without a session."""
-        if self.current is None:
-            return ""
-        return "direct" if type(self.current.remote) is Endpoint else "relay"
-
-    @property
-    def sessions(self) -> list[Session]:
-        """All that are received by."""
-        others = [session for session in (self.unconfirmed, self.current) if session is not None]
-        return [*self.former, *others]
-
-    @property
-    def candidates(self) -> tuple[Remote, ...]:
-        """Where to call it, in order."""
-        return (self.peer, *self.direct) if self.relay else self.direct
-
-    @property
-    def loss(self) -> float | None:
-        """Share of the last probes that came to nothing; None before the first."""
-        if not self.outcomes:
-            return None
-        return self.outcomes.count(False) / len(self.outcomes)
 
 
 class SessionKeeper:
@@ -152,6 +87,7 @@ class SessionKeeper:
         self._data_path = data_path
         self._rng = rng
         self._key_life = key_life
+        self._trusted = TrustedSubnets()
         self._guard = HandshakeGuard(identity.static.public, rng)
         self._pairs: dict[PeerName, Pair] = {}
         # Stamps outlive the pair: a peer that was away must not have its old messages answered.
@@ -166,6 +102,17 @@ class SessionKeeper:
     def use_psks(self, psks: tuple[bytes, ...]) -> None:
         """Offer the first and accept all of them from the next handshake on."""
         self._psks = psks
+
+    def use_trusted(self, trusted: TrustedSubnets, now: float) -> None:
+        """Agree to frames in clear within these subnets. What is no longer trusted ends at once."""
+        self._trusted = trusted
+        for pair in self._pairs.values():
+            current = pair.current
+            if current is not None and current.is_clear != (current.remote in trusted):
+                self._timers.set((_Task.REKEY, pair.peer), now)
+            for session in pair.sessions:
+                if session.clear_with is not None and session.clear_with not in trusted:
+                    session.clear_with = None
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs.values())
@@ -385,6 +332,7 @@ class SessionKeeper:
 
     def _call(self, pair: Pair, remote: Remote, now: float) -> None:
         stamp, self._next_stamp = self._next_stamp, self._next_stamp + 1
+        offer_clear = remote in self._trusted and not pair.never_clear
         try:
             pair.pending = initiate(
                 self._identity,
@@ -394,7 +342,7 @@ class SessionKeeper:
                 our_index=self._free_index(),
                 stamp=stamp,
                 ciphers=self._ciphers,
-                capabilities=self._capabilities,
+                capabilities=self._capabilities | (CLEAR_FRAMES if offer_clear else 0),
                 ephemeral_secret=self._rng(32),
                 remote=remote,
                 now=now,
@@ -436,12 +384,14 @@ class SessionKeeper:
             return DropReason.OLD_STAMP
         pair.last_stamp = initiation.stamp
         self._keep_stamp(pair.peer, initiation.stamp)
+        # Only as an answer to their offer, and by our own judgement of where they are.
+        clear = bool(initiation.capabilities & CLEAR_FRAMES) and source in self._trusted
         try:
             response, session = initiation.answer(
                 peer=pair.peer,
                 our_index=self._free_index(),
                 preference=self._ciphers,
-                capabilities=self._capabilities,
+                capabilities=self._capabilities | (CLEAR_FRAMES if clear else 0),
                 psk=self._psks[0],
                 remote=source,
                 now=now,
@@ -450,6 +400,8 @@ class SessionKeeper:
         except AuthenticationError as error:
             pair.reason = str(error)
             return DropReason.BAD_HANDSHAKE
+        if clear and isinstance(source, Endpoint):
+            session.clear_with = source
         # One unconfirmed session per peer, the newest: repeating first messages gains nothing.
         if pair.unconfirmed is not None:
             self._data_path.remove_session(pair.unconfirmed)
@@ -491,8 +443,16 @@ class SessionKeeper:
         except AuthenticationError:
             # Forged, or made with a psk that is not ours: the two cannot be told apart (IKpsk2).
             return DropReason.BAD_HANDSHAKE
+        agreed = pair.pending.capabilities & CLEAR_FRAMES
         del self._pending[pair.pending.our_index]
         pair.pending = None
+        if agreed and source != session.remote:
+            # They would send in clear from an address that we did not judge: seal everything.
+            pair.never_clear = True
+            self._timers.set((_Task.INITIATE, pair.peer), now)
+            return None
+        if agreed and isinstance(source, Endpoint):
+            session.clear_with = source
         # The answer is authenticated, so where it came from is where the peer is.
         if type(source) is type(session.remote):
             session.remote = source
@@ -527,9 +487,9 @@ class SessionKeeper:
             self._timers.set((_Task.TRY_DIRECT, pair.peer), now + FIRST_DIRECT_S)
         self._timers.set((_Task.REKEY, pair.peer), self._rekey_at(pair, session))
         if replaced is not None and type(replaced.remote) is type(session.remote):
-            self._events.append(SessionRenewed(pair.peer, session.cipher.name))
+            self._events.append(SessionRenewed(pair.peer, session.cipher_name))
         else:
-            self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher.name))
+            self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher_name))
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
@@ -565,7 +525,8 @@ class SessionKeeper:
         if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL:
             self._give_up(pair, pair.current, now)
             return
-        if pair.current.half_spent and pair.pending is None:
+        moved = pair.current.clear_with is not None and not pair.current.is_clear
+        if (pair.current.half_spent or moved) and pair.pending is None:
             self._timers.set((_Task.REKEY, pair.peer), now)
         self._probe(pair, pair.current, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)

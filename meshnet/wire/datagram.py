@@ -27,6 +27,8 @@ class DatagramType(enum.IntEnum):
     RESPONSE = 2
     COOKIE_REPLY = 3
     DATA = 4
+    CLEAR_DATA = 5
+    """Frames in clear, between two peers that both trust the subnet between them."""
 
 
 # From wire.md section 5.4.

@@ -23,6 +23,9 @@ from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
 
+# From wire.md section 4: capabilities of a session. Both ends must set one for it to count.
+CLEAR_FRAMES = 1 << 0
+
 # Outer header, mac, proof, e, sealed s, sealed payload without its list of ciphers.
 MIN_INITIATION_BYTES = (
     HEADER_BYTES
@@ -85,6 +88,8 @@ class PendingHandshake:
     _offered: tuple[CipherId, ...]
     _state: noise.HandshakeState = field(repr=False)
     _key_life: KeyLife
+    capabilities: int
+    """What we offered; after `finish`, what both ends have."""
 
     def finish(self, datagram: bytes, psks: Iterable[bytes], now: float) -> Session:
         """The session, ready to send. The state stays usable for a genuine answer after a forged.
@@ -94,12 +99,13 @@ class PendingHandshake:
         state, payload = noise.read_with_any(self._state, psks, datagram[HEADER_BYTES:])
         try:
             cursor = Cursor(payload)
-            their_index, _capabilities = cursor.read_u32(), cursor.read_u32()
+            their_index, capabilities = cursor.read_u32(), cursor.read_u32()
             chosen = cursor.read_u8()
         except MalformedError as error:
             raise AuthenticationError(str(error)) from error
         if chosen not in self._offered:
             raise AuthenticationError(f"cipher {chosen} was not offered")
+        self.capabilities &= capabilities
         indexes, cipher_id = (self.our_index, their_index), CipherId(chosen)
         return _session(state, self.peer, indexes, cipher_id, self.remote, now, self._key_life)
 
@@ -139,7 +145,9 @@ def initiate(
     )
     header = HEADER.pack(DatagramType.INITIATION, 0, 0, our_index, 0)
     datagram = cookies.mark(header, state.write_message(payload), their_static)
-    return PendingHandshake(peer, our_index, remote, now, datagram, ciphers, state, key_life)
+    return PendingHandshake(
+        peer, our_index, remote, now, datagram, ciphers, state, key_life, capabilities
+    )
 
 
 def read_initiation(

@@ -4,6 +4,9 @@ The 16-byte outer header is the nonce (its last ``nonce_bytes``) and the associa
 flags and index are bound too, and a nonce repeats only if a counter does. Counters start at 0 under
 a fresh key and only ever rise; keys are never stored, so a restart cannot repeat one. A session
 that is `spent`, by age or by count, is neither sent nor received by; it is renewed long before.
+
+Between two trusted subnets frames may travel in clear (wire.md section 5.7), with a counter and a
+window of their own: a forged one must not be able to shut out what is sealed.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from attrs import Factory, define, field
 
 from meshnet.errors import AuthenticationError
-from meshnet.ids import PeerName, Remote
+from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.wire.ciphers import Cipher
 from meshnet.wire.datagram import HEADER, HEADER_BYTES, DatagramType
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
@@ -35,18 +38,34 @@ class Session:
     last_received_at: float = 0.0
     window: ReplayWindow = field(factory=ReplayWindow, repr=False)
     key_life: KeyLife = DEFAULT_KEY_LIFE
+    clear_with: Endpoint | None = None
+    """The address with which both ends have agreed to exchange frames in clear."""
+    clear_counter: int = 0
+    clear_window: ReplayWindow = field(factory=ReplayWindow, repr=False)
     expires_at: float = field(
         init=False,
         default=Factory(lambda self: self.created_at + self.key_life.reject_after_s, True),
     )
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether frames are sent in clear. A peer that has moved is not sent any."""
+        return self.clear_with is not None and self.clear_with == self.remote
+
+    @property
+    def cipher_name(self) -> str:
+        """What seals frames, for people."""
+        return "none" if self.is_clear else self.cipher.name
+
+    def write_clear(self, parts: bytes) -> bytes:
+        """A whole datagram that carries ``parts`` for all to read."""
+        counter = self.clear_counter
+        self.clear_counter = counter + 1
+        return HEADER.pack(DatagramType.CLEAR_DATA, 0, 0, self.their_index, counter) + parts
+
     def spent(self, now: float) -> bool:
         """Whether nothing may be sealed by these keys any more."""
         return now >= self.expires_at or self.send_counter >= self.cipher.max_datagrams
-
-    def refuses(self, counter: int, now: float) -> bool:
-        """Whether a datagram with this counter is not to be opened by these keys any more."""
-        return now >= self.expires_at or counter >= self.cipher.max_datagrams
 
     @property
     def half_spent(self) -> bool:

@@ -75,6 +75,8 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--address", "10.0.0.1/24", "--address", "10.0.0.1/8"], {}, "given twice"),
         (["--address", "fd00::1/64", "--address", "fd00:0::1/64"], {}, "given twice"),
         (["--password", "a", "--password-file", "/nonexistent"], {}, "No such file"),
+        (["--trusted-subnets", "10.0.0.1"], {}, "prefix length is missing; write CIDR such as"),
+        (["--trusted-subnets", "10.0.0.1/8"], {}, "has host bits set; write CIDR such as"),
         (["--key-file", "/nonexistent"], {}, "--key-file /nonexistent: No such file"),
         ([f"--password={n}" for n in range(9)], {}, "at most 8 passwords and keys"),
         (["--password", ""], {}, "password is empty"),
@@ -160,6 +162,17 @@ def test_secrets_of_a_file_keep_its_order_and_those_of_a_later_source_replace_al
     assert (config.psk, config.also_accept) == (KEYS[2], (KEYS[1],))
     config = parse_options(["--password", "line"], environment).mesh
     assert (config.password, config.also_accept) == ("line", ())
+
+
+def test_trusted_subnets_are_given_one_by_one_or_as_a_list() -> None:
+    options = ["--trusted-subnets", "10.0.0.0/8,fd00::/8", "--trusted-subnets", "192.0.2.0/24"]
+    assert parse_options(options, {}).mesh.trusted_subnets == (
+        "10.0.0.0/8",
+        "fd00::/8",
+        "192.0.2.0/24",
+    )
+    environment = {"MESHNET_TRUSTED_SUBNETS": "10.0.0.0/8,fd00::/8"}
+    assert parse_options([], environment).mesh.trusted_subnets == ("10.0.0.0/8", "fd00::/8")
 
 
 @pytest.mark.parametrize("option", ["--password-file", "--key-file"])

@@ -433,7 +433,7 @@ SENSELESS = {
     "shorter than a header": ("truncated", [random.randbytes(n) for n in range(1, 16)]),
     "unknown type": (
         "unknown_type",
-        [data_header(kind=kind) + random.randbytes(kind) for kind in (0, *range(5, 256))],
+        [data_header(kind=kind) + random.randbytes(kind) for kind in (0, *range(6, 256))],
     ),
     "data of no session": (
         "unknown_session",
@@ -443,9 +443,17 @@ SENSELESS = {
         "unknown_session",
         [data_header(random_index(), kind=2) + random.randbytes(n) for n in range(0, 100, 5)],
     ),
-    "a garbage initiation": (
+    "an initiation cut off": (
         "bad_handshake",
-        [data_header(kind=1) + random.randbytes(n) for n in (*range(0, 200, 4), 1400)],
+        [data_header(kind=1) + random.randbytes(n) for n in range(0, 145, 4)],
+    ),
+    "a garbage initiation": (
+        "bad_mac",
+        [data_header(kind=1) + random.randbytes(n) for n in (*range(145, 200, 4), 1400)],
+    ),
+    "frames in clear of no session": (
+        "unknown_session",
+        [data_header(random_index(), kind=5) + random.randbytes(n) for n in range(0, 100, 5)],
     ),
 }
 

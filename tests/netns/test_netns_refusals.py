@@ -189,7 +189,7 @@ def test_wrong_usage(host: Namespace, scratch: Path, options: list[str], said: s
     [
         (["--mtu", "100"], "mtu 100"),
         (["--password-file", "/nonexistent"], "/nonexistent"),
-        (["--password", "a", "--password", "b"], "one password"),
+        ([f"--password={number}" for number in range(9)], "at most 8 passwords and keys"),
         (["--listen", "nowhere:99999"], "99999"),
         (["--advertise", "host-a"], "host-a"),
         (["--tap", "a-name-that-is-too-long"], "a-name-that-is-too-long"),

@@ -117,6 +117,21 @@ def used_up_key(who: Guest) -> None:
     who.give(session.seal(b""))
 
 
+def untrusted(who: Guest) -> None:
+    sealed = who.open_session()
+    who.give(sealed.write_clear(pack_part(PartType.FRAME, ethernet(BROADCAST, mac(1)))))
+
+
+def clear_of_an_expired_session(who: Guest) -> None:
+    session = who.open_session()
+    who.now += REJECT_AFTER_S
+    who.give(session.write_clear(b""))
+
+
+def clear_of_no_session(who: Guest) -> None:
+    who.give(header(DatagramType.CLEAR_DATA, 5))
+
+
 def malformed_part(who: Guest) -> None:
     who.give(who.open_session().seal(b"\x01\xff\xff"))
 
@@ -319,6 +334,9 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.EXPIRED_KEY, expired_key),
     (DropReason.EXPIRED_KEY, expired_key_to_send_by),
     (DropReason.EXPIRED_KEY, used_up_key),
+    (DropReason.UNTRUSTED, untrusted),
+    (DropReason.EXPIRED_KEY, clear_of_an_expired_session),
+    (DropReason.UNKNOWN_SESSION, clear_of_no_session),
     (DropReason.MALFORMED_PART, malformed_part),
     (DropReason.MALFORMED_PART, short_probe),
     (DropReason.BAD_HANDSHAKE, bad_handshake),

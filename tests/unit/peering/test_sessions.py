@@ -9,11 +9,11 @@ from meshnet.errors import DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.data_path import Counters, Datagram, DataPath
+from meshnet.peering.pair import LOSS_OVER_PROBES
 from meshnet.peering.sessions import (
     FIRST_RETRY_S,
     GRACE_S,
     LAST_RETRY_S,
-    LOSS_OVER_PROBES,
     MAX_PROBES_IN_FLIGHT,
     PROBE_INTERVAL_S,
     PROBE_TIMEOUT_S,

@@ -237,7 +237,7 @@ def test_an_engine_whose_nonces_begin_again_is_noticed() -> None:
 def test_an_engine_that_draws_the_same_keys_again_is_noticed() -> None:
     cluster = Cluster()
     one, other = cluster.add_many(2)
-    one.engine._rng = lambda size_bytes: b"\x05" * size_bytes
+    one.engine.links._rng = lambda size_bytes: b"\x05" * size_bytes
     one.connect(other)
     cluster.run_for(0.5)
     cluster.reset(one, other)

@@ -1,0 +1,79 @@
+"""What one peer holds about its data sessions with another."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+from attrs import define, field
+
+from meshnet.ids import Endpoint, PeerName, Remote
+from meshnet.wire.handshake import PendingHandshake
+from meshnet.wire.session import Session
+
+LOSS_OVER_PROBES = 20
+
+
+@define(eq=False)
+class Pair:
+    """Our data sessions with one peer, and how they fare."""
+
+    peer: PeerName
+    static: bytes
+    life: int
+    direct: tuple[Endpoint, ...] = ()
+    relay: bool = False
+    """Whether it has to be reached through others."""
+    doubted_at: float | None = None
+    """Since when we wait for a sign that the direct path is still good."""
+    turn: int = 0
+    pending: PendingHandshake | None = None
+    cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
+    """What its owner sent us to prove our address with: (cookie, by which way, when)."""
+    never_clear: bool = False
+    """Set when it answers from elsewhere than where it was called: no trusting that."""
+    attempts: int = 0
+    last_stamp: int = -1
+    current: Session | None = None
+    former: list[Session] = field(factory=list)
+    """Still received by, oldest first: what is on its way is not lost when keys change."""
+    unconfirmed: Session | None = None
+    reason: str = ""
+    rtt_s: float | None = None
+    outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
+    probes: dict[int, tuple[float, bool]] = field(factory=dict)
+    """probe id -> (sent at, asked for by a user)."""
+    lost_in_a_row: int = 0
+    calls: dict[Remote, str] = field(factory=dict)
+    """What the last call to each address gave."""
+
+    def called(self, remote: Remote, result: str) -> None:
+        """Remember what came of a call; of addresses announced no more nothing is kept."""
+        self.calls[remote] = result
+        for gone in self.calls.keys() - {remote, *self.candidates}:
+            del self.calls[gone]
+
+    @property
+    def path(self) -> Literal["direct", "relay", ""]:
+        """How its datagrams travel now; empty without a session."""
+        if self.current is None:
+            return ""
+        return "direct" if type(self.current.remote) is Endpoint else "relay"
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All that are received by."""
+        others = [session for session in (self.unconfirmed, self.current) if session is not None]
+        return [*self.former, *others]
+
+    @property
+    def candidates(self) -> tuple[Remote, ...]:
+        """Where to call it, in order."""
+        return (self.peer, *self.direct) if self.relay else self.direct
+
+    @property
+    def loss(self) -> float | None:
+        """Share of the last probes that came to nothing; None before the first."""
+        if not self.outcomes:
+            return None
+        return self.outcomes.count(False) / len(self.outcomes)
