@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshnet.wire.key_life import KeyLife
 from meshnet.wire.session import Session
-from support.cluster import Cluster, Host
+from meshnet.testing.cluster import Cluster, Host
 from support.samples import BROADCAST, ethernet, mac
 
 LIFE = KeyLife(6.0)
