@@ -17,6 +17,7 @@ from attrs import define, field
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.gossip.fetch import Fetch, Unusable
 from meshnet.gossip.fragments import (
+    MAX_SEQUENCE,
     Fragment,
     Head,
     fragment_of,
@@ -163,7 +164,10 @@ class Gossip:
 
     def sign(self, channel: ChannelId, tree: Tree) -> Fragment:
         """Our next fragment of ``channel``, not yet held or told: see `publish`."""
+        # Who has our key may have signed the last number there is; with another content under it
+        # we at least show as contradicted.
         sequence = max(self._sequences.get(channel, 0), self._first_sequence) + 1
+        sequence = min(sequence, MAX_SEQUENCE)
         self._sequences[channel] = sequence
         return sign_fragment(
             self._identity,
