@@ -10,9 +10,7 @@ import pytest
 from meshnet import engine as engine_module
 from meshnet.discovery.backoff import REFUSED_DELAY_S
 from meshnet.engine import (
-    HANDSHAKE_TIMEOUT_S,
     HASTY_REWRITES,
-    LINK_PING_INTERVAL_S,
     STAMPS_PER_GENERATION,
 )
 from meshnet.errors import CloseCode
@@ -35,6 +33,7 @@ from meshnet.gossip.messages import (
 )
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName
+from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S
 from meshnet.report import ConnectionReport, PeerReport
 from meshnet.testing import Cluster, Host
 from meshnet.topology.records import PeerRecord
