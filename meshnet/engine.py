@@ -54,7 +54,7 @@ from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
 from meshnet.topology import records
-from meshnet.topology.records import Description, PeerRecord, read_record, record_entries
+from meshnet.topology.records import Description, PeerRecord, link_key, read_record, record_entries
 from meshnet.topology.routes import MAX_HOPS, Route, shortest_routes
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
@@ -524,8 +524,10 @@ class Engine:
             elif isinstance(event, Contradicted):
                 self._events.append(IdentityConflict(event.writer))
             elif isinstance(event, WrittenElsewhere):
+                waits = event.channel in self._written_elsewhere
                 self._written_elsewhere[event.channel] = event.fragment
-                self._hesitate_to_take_back(event.channel, now)
+                if not waits:  # However many bring us the question, it is one.
+                    self._hesitate_to_take_back(event.channel, now)
 
     def _record_changed(self, writer: PeerName, now: float) -> None:
         """What a peer says of itself, or whom it is linked to, is another now."""
@@ -605,8 +607,10 @@ class Engine:
             self.gossip.publish(TOPOLOGY, self.gossip.sign(TOPOLOGY, tree))
 
     def _told_by_writer(self, writer: PeerName, peer: PeerName) -> bool:
-        record = self._records.get(writer)
-        return record is not None and peer in record.links
+        # By its newest fragment, which `_records` may be about to follow: with a link that it has
+        # lost it has lost the way to tell so, too.
+        fragment = self.gossip.replica.get(TOPOLOGY, writer)
+        return fragment is not None and fragment.tree.get(link_key(peer)) is not None
 
     # Routes.
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.gossip.fetch import Fetch, Unusable
 from meshnet.gossip.fragments import (
+    MAX_SEQUENCE,
     Fragment,
     Head,
     fragment_of,
@@ -24,6 +26,7 @@ from meshnet.gossip.fragments import (
     verify_head,
 )
 from meshnet.gossip.messages import (
+    MAX_PATH_DIGITS,
     MAX_PATHS,
     Delta,
     InnerNode,
@@ -38,7 +41,7 @@ from meshnet.gossip.messages import (
     parse_nodes,
     parse_want,
 )
-from meshnet.gossip.replica import FragmentId, Replica
+from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
 from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.crypto import HASH_BYTES
@@ -154,6 +157,8 @@ class Gossip:
         self._told_by_writer = told_by_writer
         self._neighbours: dict[PeerName, _Neighbour] = {}
         self._fetches: dict[FragmentId, _Fetching] = {}
+        self.coming_bytes = 0
+        """About what those parts cost that have come of fragments not yet whole."""
         self._refused: dict[bytes, None] = {}
         self._events: deque[GossipEvent] = deque()
         # The greatest sequence of ours that we know of: the next is above it.
@@ -163,7 +168,10 @@ class Gossip:
 
     def sign(self, channel: ChannelId, tree: Tree) -> Fragment:
         """Our next fragment of ``channel``, not yet held or told: see `publish`."""
+        # Who has our key may have signed the last number there is; with another content under it
+        # we at least show as contradicted.
         sequence = max(self._sequences.get(channel, 0), self._first_sequence) + 1
+        sequence = min(sequence, MAX_SEQUENCE)
         self._sequences[channel] = sequence
         return sign_fragment(
             self._identity,
@@ -199,11 +207,9 @@ class Gossip:
             return
         lost = [key for key, fetching in self._fetches.items() if fetching.source == peer]
         for key in lost:
-            del self._fetches[key]
+            self._end_fetch(key)
         if lost:
-            # Others have announced the same and were not asked; look what they have.
-            for neighbour in self._neighbours.values():
-                _start_walk(neighbour)
+            self._ask_others(peer)
 
     def set_writable(self, peer: PeerName, writable: bool) -> None:
         """Whether the link takes more bytes now. What changes meanwhile is told later, merged."""
@@ -269,7 +275,8 @@ class Gossip:
             return self._answer(neighbour.requests.popleft())
         if neighbour.walk and not neighbour.walk_asked:
             neighbour.walk_asked = True
-            paths = tuple(neighbour.walk)[:MAX_PATHS]
+            # The last first, so depth first: what is still to be looked at stays little.
+            paths = tuple(islice(reversed(neighbour.walk), MAX_PATHS))
             return MessageType.WANT, pack_want(Want(None, EMPTY_DIGEST, paths))
         if neighbour.to_ask and len(neighbour.asked) < MAX_FETCHES:
             return self._ask(neighbour, now)
@@ -303,9 +310,12 @@ class Gossip:
             tree = self.replica.index
         else:
             fragment = self.replica.get(*want.tree)
-            if fragment is not None and fragment.head.root != want.root:
-                return MessageType.DELTA, pack_announcement(want.tree[0], fragment.head)
-            tree = fragment.tree if fragment is not None else EMPTY
+            if fragment is None:
+                return MessageType.NODES, pack_nodes(want.tree, want.root, ())
+            if fragment.head.root != want.root:
+                announcement = pack_announcement(want.tree[0], fragment.head, answers=True)
+                return MessageType.DELTA, announcement
+            tree = fragment.tree
         nodes = [(path, tree.node_at(path)) for path in want.paths]
         return MessageType.NODES, pack_nodes(want.tree, want.root, nodes)
 
@@ -313,16 +323,18 @@ class Gossip:
 
     def _receive_delta(self, neighbour: _Neighbour, delta: Delta, now: float) -> None:
         key = (delta.channel, delta.head.writer)
-        answered = key in neighbour.asked
+        if not delta.answers:
+            self._consider(neighbour, delta, now)
+            return
         neighbour.asked.discard(key)
         self._consider(neighbour, delta, now)
         fetching = self._fetches.get(key)
-        if answered and fetching is not None and fetching.source == neighbour.peer:
+        if fetching is not None and fetching.source == neighbour.peer:
             # It has moved on; so do we, if that is any newer.
             if fetching.fetch.head.raw == delta.head.raw:
                 neighbour.to_ask[key] = None
             else:
-                del self._fetches[key]
+                self._end_fetch(key)
 
     def _consider(self, neighbour: _Neighbour, delta: Delta, now: float) -> None:
         """A head of anybody's: is it news, and can it be had?"""
@@ -358,9 +370,11 @@ class Gossip:
             self._events.append(Contradicted(channel, head.writer))
         if older:
             return
-        if not self.replica.has_room_for(channel, head):
-            text = f"no room for what {head.writer} writes in {channel.name}"
-            self._ignore(neighbour, DropReason.STATE_FULL, text)
+        coming = len(self._fetches) - (fetching is not None)
+        if not self.replica.has_room_for(
+            channel, head, coming=coming, coming_bytes=self.coming_bytes
+        ):
+            self._no_room(neighbour, channel, head)
             return
         if delta.base is not None:
             base = EMPTY if delta.base == EMPTY_DIGEST else mine.tree if mine is not None else None
@@ -382,7 +396,11 @@ class Gossip:
                 self._fetches[key] = fetching
             else:
                 fetching.source, fetching.asked_at = neighbour.peer, now
-                fetching.fetch.retarget(head)
+                self.coming_bytes -= fetching.fetch.held_bytes
+                try:
+                    fetching.fetch.retarget(head)
+                finally:
+                    self.coming_bytes += fetching.fetch.held_bytes
             if fetching.fetch.finished:
                 self._fetched(neighbour, channel, fetching.fetch)
             elif key not in neighbour.asked:
@@ -395,34 +413,63 @@ class Gossip:
         fetching = self._fetches.get(key)
         if fetching is None or fetching.source != neighbour.peer:
             return
-        fetch = fetching.fetch
+        fetch, channel = fetching.fetch, key[0]
         if fetch.head.root != nodes.root:
             neighbour.to_ask[key] = None
             return
         if not nodes.nodes:
-            raise MalformedError("an answer without nodes")
+            self._end_fetch(key)
+            self._ask_others(neighbour.peer)
+            return
+        before = fetch.held_bytes
         try:
-            fetch.give(nodes.nodes)
+            try:
+                fetch.give(nodes.nodes)
+            finally:
+                self.coming_bytes += fetch.held_bytes - before
             if fetch.finished:
-                self._fetched(neighbour, key[0], fetch)
+                self._fetched(neighbour, channel, fetch)
+            elif self.replica.size_bytes + self.coming_bytes > MAX_TOTAL_BYTES:
+                self._end_fetch(key)
+                self._no_room(neighbour, channel, fetch.head)
             else:
                 neighbour.to_ask[key] = None
         except Unusable as unusable:
-            self._unusable(neighbour, key[0], fetch.head, unusable)
+            self._unusable(neighbour, channel, fetch.head, unusable)
 
     def _fetched(self, neighbour: _Neighbour, channel: ChannelId, fetch: Fetch) -> None:
         fragment = fetch.result()
-        self._fetches.pop((channel, fragment.head.writer), None)
-        mine = self.replica.get(channel, fragment.head.writer)
-        if mine is None or mine.head.order < fragment.head.order:
+        head = fragment.head
+        self._end_fetch((channel, head.writer))
+        mine = self.replica.get(channel, head.writer)
+        if mine is not None and mine.head.order >= head.order:
+            return
+        if self.replica.has_room_for(channel, head):
             self._adopt(channel, fragment, neighbour)
+        else:
+            self._no_room(neighbour, channel, head)
+
+    def _end_fetch(self, key: FragmentId) -> None:
+        fetching = self._fetches.pop(key, None)
+        if fetching is not None:
+            self.coming_bytes -= fetching.fetch.held_bytes
+
+    def _ask_others(self, gone: PeerName) -> None:
+        """Others have announced what ``gone`` does not give us, and were not asked for it."""
+        for neighbour in self._neighbours.values():
+            if neighbour.peer != gone:
+                _start_walk(neighbour)
 
     def _unusable(
         self, neighbour: _Neighbour, channel: ChannelId, head: Head, why: Unusable
     ) -> None:
-        self._fetches.pop((channel, head.writer), None)
+        self._end_fetch((channel, head.writer))
         self._refuse(head)
         self._ignore(neighbour, DropReason.BAD_FRAGMENT, f"written by {head.writer.short}: {why}")
+
+    def _no_room(self, neighbour: _Neighbour, channel: ChannelId, head: Head) -> None:
+        text = f"no room for what {head.writer.short} writes in {channel.name}"
+        self._ignore(neighbour, DropReason.STATE_FULL, text)
 
     def _walk(self, neighbour: _Neighbour, nodes: Nodes, now: float) -> None:
         """Part of the neighbour's index: where it differs from ours, look on; heads, consider."""
@@ -435,6 +482,8 @@ class Gossip:
                 raise MalformedError("a node of the index that was not asked for")
             del neighbour.walk[path]
             if isinstance(told, InnerNode):
+                if len(path) == MAX_PATH_DIGITS:
+                    raise MalformedError("an index deeper than digests are long")
                 for number, digest in enumerate(told.children):
                     below = path + f"{number:x}"
                     mine = index.node_at(below)
@@ -457,6 +506,9 @@ class Gossip:
             return
         key = (channel, writer)
         before = self.replica.put(channel, fragment)
+        fetching = self._fetches.get(key)
+        if fetching is not None and fetching.fetch.head.order <= fragment.head.order:
+            self._end_fetch(key)
         if source is not None:
             source.told[key] = fragment
             source.due.pop(key, None)

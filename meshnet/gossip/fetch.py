@@ -7,11 +7,12 @@ head keeps what it has so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from meshnet.gossip.fragments import Fragment, Head, fragment_of
 from meshnet.gossip.messages import MAX_PATH_DIGITS, MAX_PATHS, InnerNode, Told
 from meshnet.gossip.tree import EMPTY_DIGEST, ENTRY_BYTES, Inner, Leaf, Node, Path, Tree, build
+from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 
 
@@ -24,19 +25,27 @@ class Fetch:
 
     def __init__(self, head: Head, have: Tree) -> None:
         self.head = head
+        self.held_bytes = 0
+        """About what the nodes cost that have come so far."""
         self._have = have
         self._nodes: dict[Path, InnerNode | Node] = {}
+        # What has come for older heads: there again as soon as a newer one's nodes lead to it.
+        self._known: dict[Path, InnerNode | Node] = {}
         self._missing: dict[Path, bytes] = {}
         self._size_bytes = 0
-        self._look_for("", head.root, {})
+        self._look_for("", head.root)
 
     def retarget(self, head: Head) -> None:
         """Go on for a newer head of the same writer."""
         self.head = head
-        known, self._nodes = self._nodes, {}
+        self._known.update(self._nodes)
+        self._nodes.clear()
         self._missing.clear()
         self._size_bytes = 0
-        self._look_for("", head.root, known)
+        if len(self._known) > self._most_nodes:
+            self._known.clear()
+            self.held_bytes = 0
+        self._look_for("", head.root)
 
     @property
     def finished(self) -> bool:
@@ -61,7 +70,8 @@ class Fetch:
                 raise MalformedError("a node that is not what its digest says")
             del self._missing[path]
             if node is not None:
-                self._keep(path, node, {})
+                self.held_bytes += _cost(node)
+                self._keep(path, node)
 
     def result(self) -> Fragment:
         """The whole fragment, when `finished`. Raises Unusable."""
@@ -71,31 +81,34 @@ class Fetch:
             raise Unusable("the entries do not have the size that the head says")
         return fragment
 
-    def _look_for(self, path: Path, digest: bytes, known: Mapping[Path, InnerNode | Node]) -> None:
-        """Note as missing what neither an older version nor ``known`` has."""
+    @property
+    def _most_nodes(self) -> int:
+        # Each has two entries below it, but for what chance puts close together.
+        return 2 * (self.head.size_bytes // ENTRY_BYTES) + MAX_PATH_DIGITS
+
+    def _look_for(self, path: Path, digest: bytes) -> None:
+        """Note as missing what has not come for any head yet."""
         if digest == EMPTY_DIGEST:
             return
         mine = self._have.node_at(path)
         if mine is not None and mine.digest == digest:
             return
-        node = known.get(path)
-        if node is None or node.digest != digest:
-            self._missing[path] = digest
-        else:
-            self._keep(path, node, known)
+        known = self._known.pop(path, None)
+        if known is not None and known.digest == digest:
+            self._keep(path, known)
+            return
+        if known is not None:
+            self.held_bytes -= _cost(known)
+        self._missing[path] = digest
 
-    def _keep(
-        self, path: Path, node: InnerNode | Node, known: Mapping[Path, InnerNode | Node]
-    ) -> None:
+    def _keep(self, path: Path, node: InnerNode | Node) -> None:
         self._nodes[path] = node
         if isinstance(node, InnerNode):
-            # Each has two entries below it, but for what chance puts close together.
-            limit = 2 * (self.head.size_bytes // ENTRY_BYTES) + MAX_PATH_DIGITS
-            if len(path) == MAX_PATH_DIGITS or len(self._nodes) > limit:
+            if len(path) == MAX_PATH_DIGITS or len(self._nodes) > self._most_nodes:
                 raise Unusable("more nodes than the entries need")
             for number, digest in enumerate(node.children):
                 if digest is not None:
-                    self._look_for(path + f"{number:x}", digest, known)
+                    self._look_for(path + f"{number:x}", digest)
         else:
             self._size_bytes += node.size_bytes
             if self._size_bytes > self.head.size_bytes:
@@ -127,3 +140,9 @@ class Fetch:
         if inner.count < 2:
             raise Unusable("a tree of another shape than its entries have")
         return inner
+
+
+def _cost(node: InnerNode | Node) -> int:
+    if isinstance(node, InnerNode):
+        return sum(ENTRY_BYTES + HASH_BYTES for child in node.children if child is not None)
+    return node.size_bytes

@@ -46,7 +46,7 @@ WHOLE_BELOW_BYTES = 2048
 MAX_BODY_BYTES = 32 * 1024
 
 _EMPTY, _INNER, _ENTRIES = 0, 1, 2
-_ANNOUNCED, _CHANGED = 0, 1
+_ANNOUNCED, _CHANGED, _MOVED_ON = 0, 1, 2
 
 
 @define(frozen=True)
@@ -84,7 +84,10 @@ class Want:
 
 @define(frozen=True)
 class Nodes:
-    """The answer, as far as it fits; the same root as in the question."""
+    """The answer, as far as it fits; the same root as in the question.
+
+    Without any nodes: there is no such fragment any more.
+    """
 
     tree: TreeId
     root: bytes
@@ -95,13 +98,15 @@ class Nodes:
 class Delta:
     """A head, and what changed to get there from the tree with root ``base``.
 
-    ``base`` is None when it is only announced: whoever wants the content has to ask.
+    ``base`` is None when it is only announced: whoever wants the content has to ask. ``answers``
+    is true for one that stands for the answer to a WANT, since the tree is another one now.
     """
 
     channel: ChannelId
     head: Head
     base: bytes | None
     changes: tuple[Change, ...] = ()
+    answers: bool = False
 
 
 def pack_want(want: Want) -> bytes:
@@ -120,7 +125,7 @@ def parse_want(body: bytes) -> Want:
 
 
 def pack_nodes(tree: TreeId, root: bytes, nodes: Iterable[tuple[Path, Node | None]]) -> bytes:
-    """As many of ``nodes`` as fit, at least one."""
+    """As many of ``nodes`` as fit, at least one if there is any."""
     packed: list[bytes] = []
     size = 0
     for path, node in nodes:
@@ -140,8 +145,8 @@ def parse_nodes(body: bytes) -> Nodes:
     return Nodes(tree, root, nodes)
 
 
-def pack_announcement(channel: ChannelId, head: Head) -> bytes:
-    return pack_channel(channel) + head.raw + bytes((_ANNOUNCED,))
+def pack_announcement(channel: ChannelId, head: Head, *, answers: bool = False) -> bytes:
+    return pack_channel(channel) + head.raw + bytes((_MOVED_ON if answers else _ANNOUNCED,))
 
 
 def pack_delta(
@@ -164,9 +169,9 @@ def pack_delta(
 def parse_delta(body: bytes) -> Delta:
     cursor = Cursor(body)
     channel, head = read_channel(cursor), parse_head(cursor.read_bytes(HEAD_BYTES))
-    if (form := cursor.read_u8()) == _ANNOUNCED:
+    if (form := cursor.read_u8()) in (_ANNOUNCED, _MOVED_ON):
         cursor.finish()
-        return Delta(channel, head, None)
+        return Delta(channel, head, None, answers=form == _MOVED_ON)
     if form != _CHANGED:
         raise MalformedError(f"delta of form {form}")
     base, changes = cursor.read_bytes(HASH_BYTES), _read_changes(cursor)

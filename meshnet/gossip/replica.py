@@ -47,16 +47,21 @@ class Replica:
             for writer, fragment in fragments.items():
                 yield (channel, writer), fragment
 
-    def has_room_for(self, channel: ChannelId, head: Head) -> bool:
-        """Whether a fragment that is not yet held, or has grown, may be."""
+    def has_room_for(
+        self, channel: ChannelId, head: Head, *, coming: int = 0, coming_bytes: int = 0
+    ) -> bool:
+        """Whether a fragment that is not yet held, or has grown, may be.
+
+        ``coming``: how many others are on their way, and what their parts cost so far.
+        """
         known = self.get(channel, head.writer)
         before = known.head.size_bytes if known is not None else 0
         return (
-            (known is not None or self.fragments < MAX_FRAGMENTS)
+            (known is not None or self.fragments + coming < MAX_FRAGMENTS)
             and (channel in self._channels or len(self._channels) < MAX_CHANNELS)
             and (
                 head.size_bytes <= before
-                or self.size_bytes + head.size_bytes - before <= MAX_TOTAL_BYTES
+                or self.size_bytes + coming_bytes + head.size_bytes - before <= MAX_TOTAL_BYTES
             )
         )
 

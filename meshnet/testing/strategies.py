@@ -18,7 +18,7 @@ from meshnet.wire.cursor import is_clean
 Chunking = Callable[[bytes], Iterable[bytes]]
 """How a stream falls into pieces on its way."""
 
-# From wire.md section 6.
+# From wire.md section 6.4.
 _MAX_NICKNAME_BYTES = 64
 _ETHERNET_MIN_PAYLOAD_BYTES = 46
 _SHARES = st.floats(0.0, 1.0)

@@ -80,7 +80,7 @@ def record_entries(description: Description, links: Iterable[PeerName]) -> dict[
         _parse_description(packed)
     except MalformedError as error:
         raise ValueError(str(error)) from error
-    return {_DESCRIPTION_KEY: packed} | {_LINK_PREFIX + peer: b"" for peer in links}
+    return {_DESCRIPTION_KEY: packed} | {link_key(peer): b"" for peer in links}
 
 
 def read_record(name: PeerName, public_key: bytes, entries: Mapping[bytes, bytes]) -> PeerRecord:
@@ -96,6 +96,11 @@ def read_record(name: PeerName, public_key: bytes, entries: Mapping[bytes, bytes
         if key[:1] == _LINK_PREFIX and len(key) == 1 + PEER_NAME_BYTES
     ]
     return PeerRecord(name, public_key, _parse_description(packed), frozenset(links))
+
+
+def link_key(peer: PeerName) -> bytes:
+    """The key under which a writer says that it is linked to ``peer``."""
+    return _LINK_PREFIX + peer
 
 
 def is_dialable(endpoint: Endpoint) -> bool:

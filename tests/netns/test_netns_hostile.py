@@ -17,10 +17,18 @@ import attrs
 import pytest
 
 from meshnet.errors import CloseCode
-from meshnet.gossip.records import write_record
-from meshnet.ids import Endpoint, network_id
+from meshnet.gossip.fragments import HEAD_BYTES, Fragment, pack_channel, parse_head, sign_fragment
+from meshnet.gossip.messages import pack_delta
+from meshnet.gossip.tree import EMPTY, Tree
+from meshnet.ids import ChannelId, Endpoint, network_id
 from meshnet.lab.hosts import Underlay
 from meshnet.lab.mesh import LabHost, LabMesh
+from meshnet.topology.records import (
+    CHANNEL_NAME,
+    CHANNEL_TYPE,
+    Description,
+    record_entries,
+)
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE
 from meshnet.wire.datagram import HEADER, DatagramType
 from meshnet.wire.handshake import initiate
@@ -329,32 +337,42 @@ def test_a_claimed_name_that_does_not_fit_the_key_is_refused(
     assert "bad identity" in line
 
 
-def test_a_record_whose_name_does_not_fit_its_key_is_counted_and_the_link_stays(
+def test_forged_and_senseless_fragments_are_counted_and_the_link_stays(
     attacked: LabMesh, victim: LabHost
 ) -> None:
-    record = write_record(
-        *(new_identity(), NETWORK_ID),
-        incarnation=1,
-        sequence=1,
-        nickname="forged",
-        overlay_mtu=1376,
-        capabilities=0,
-        life=1,
-        endpoints=(),
-        links=(),
-    )
+    channel, writer = ChannelId(CHANNEL_NAME, CHANNEL_TYPE), new_identity()
+    entries = record_entries(Description("forged", 1376, 0, 1, ()), ())
+
+    def told(entries: dict[bytes, bytes], key: bytes = writer.public_key) -> bytes:
+        tree = Tree.of(entries.items())
+        good = sign_fragment(writer, NETWORK_ID, channel, tree, incarnation=1, sequence=2**60)
+        # The writer's key is the first field of a head (wire.md section 6.1).
+        head = parse_head(key + good.head.raw[len(key) :])
+        return pack_delta(channel, Fragment(head, tree), EMPTY)
+
     before = drops_of(victim)
     with RoguePeer(attacked, new_identity()) as rogue:
-        # The name stands after the format byte (wire.md section 6).
-        forged = record.raw[:1] + identity_of(attacked.hosts[1]).name + record.raw[17:]
-        rogue.send(MessageType.PEER_RECORD, forged)
-        rogue.send(MessageType.PEER_RECORD, flipped(record.raw, -1))
-        rogue.send(MessageType.PEER_RECORD, b"")
+        # In another's name; changed on the way; signed, but saying nothing of a peer.
+        rogue.send(MessageType.DELTA, told(entries, identity_of(attacked.hosts[1]).public_key))
+        rogue.send(
+            MessageType.DELTA, flipped(told(entries), len(pack_channel(channel)) + HEAD_BYTES - 1)
+        )
+        rogue.send(MessageType.DELTA, told({}))
         assert rogue.is_answered()
         assert "forged" not in {peer["nickname"] for peer in report_of(victim)["peers"]}
     after = drops_of(victim)
-    assert after["name_key_mismatch"] == before.get("name_key_mismatch", 0) + 1
-    assert after["bad_peer_record"] == before.get("bad_peer_record", 0) + 2
+    assert after["bad_fragment"] == before.get("bad_fragment", 0) + 2
+    assert after["bad_entry"] == before.get("bad_entry", 0) + 1
+    wait_until_gone(victim, rogue)
+
+
+@pytest.mark.parametrize("kind", [MessageType.DELTA, MessageType.WANT, MessageType.NODES])
+def test_gossip_that_no_peer_would_send_ends_its_link_only(
+    attacked: LabMesh, victim: LabHost, kind: MessageType
+) -> None:
+    with RoguePeer(attacked, new_identity()) as rogue:
+        rogue.send(kind, random_bytes(100))
+        assert rogue.close_code() is CloseCode.PROTOCOL_ERROR
     wait_until_gone(victim, rogue)
 
 

@@ -8,18 +8,38 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from meshnet.errors import AuthenticationError
-from meshnet.gossip.records import MAX_SEQUENCE, BadRecord, read_record, write_record
-from meshnet.ids import Endpoint, PeerName
-from meshnet.testing.strategies import endpoints, nicknames
+from meshnet.gossip.fragments import (
+    HEAD_BYTES,
+    MAX_SEQUENCE,
+    pack_channel,
+    parse_head,
+    read_channel,
+    sign_fragment,
+    verify_head,
+)
+from meshnet.gossip.messages import (
+    MAX_PATHS,
+    Want,
+    pack_delta,
+    pack_want,
+    parse_delta,
+    parse_index_entry,
+    parse_nodes,
+    parse_want,
+)
+from meshnet.gossip.tree import Tree
+from meshnet.ids import ChannelId, Endpoint, PeerName
+from meshnet.testing.strategies import endpoints, nicknames, peer_names
+from meshnet.topology.records import Description, read_record, record_entries
 from meshnet.wire.ciphers import CIPHERS, CipherId
 from meshnet.wire.cursor import Cursor, MalformedError, is_clean, pack_text
 from meshnet.wire.datagram import PartType, pack_part, parse_parts
 from meshnet.wire.handshake import initiate, read_initiation
 from meshnet.wire.messages import TOKEN_BYTES, MessageType, pack_message, parse_message
 from meshnet.wire.session import Session
-from support.records import record_body, signed
+from support.records import TOPOLOGY
 from support.samples import ALICE, BOB, NETWORK_ID, PSK, endpoint, flip, session_pair
-from support.strategies import CIPHER_LISTS, U32, U64
+from support.strategies import CHANNELS, CIPHER_LISTS, PATHS, U32, U64
 
 
 @given(st.lists(st.tuples(st.sampled_from(PartType), st.binary(max_size=100)), max_size=10))
@@ -62,18 +82,14 @@ def test_arbitrary_bytes_are_a_clean_text_or_malformed(raw: bytes) -> None:
 
 
 @given(
-    incarnation=U64,
-    sequence=st.integers(0, MAX_SEQUENCE),
     nickname=nicknames(),
     overlay_mtu=st.integers(0, 65535),
     capabilities=U32,
     life=U64,
     endpoints=st.lists(endpoints(), max_size=16).map(tuple),
-    links=st.sets(st.binary(min_size=16, max_size=16).map(PeerName), max_size=200),
+    links=st.sets(peer_names(), max_size=300),
 )
-def test_records_round_trip(
-    incarnation: int,
-    sequence: int,
+def test_peer_records_round_trip(
     nickname: str,
     overlay_mtu: int,
     capabilities: int,
@@ -81,49 +97,99 @@ def test_records_round_trip(
     endpoints: tuple[Endpoint, ...],
     links: set[PeerName],
 ) -> None:
-    record = write_record(
-        ALICE,
-        NETWORK_ID,
-        incarnation=incarnation,
-        sequence=sequence,
-        nickname=nickname,
-        overlay_mtu=overlay_mtu,
-        capabilities=capabilities,
-        life=life,
-        endpoints=endpoints,
-        links=links,
+    description = Description(nickname, overlay_mtu, capabilities, life, endpoints)
+    entries = record_entries(description, links)
+    record = read_record(ALICE.name, ALICE.public_key, entries)
+    assert (record.name, record.public_key) == (ALICE.name, ALICE.public_key)
+    assert (record.description, record.links) == (description, frozenset(links))
+
+
+@given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=300), max_size=3), st.booleans())
+def test_arbitrary_entries_are_a_record_or_malformed(
+    entries: dict[bytes, bytes], described: bool
+) -> None:
+    # A member may sign whatever it likes.
+    if described:
+        entries[b"\0"] = b"\1" + entries.get(b"\0", b"")
+    with contextlib.suppress(MalformedError):
+        record = read_record(ALICE.name, ALICE.public_key, entries)
+        again = record_entries(record.description, record.links)
+        assert read_record(ALICE.name, ALICE.public_key, again) == record
+        assert all(len(peer) == 16 for peer in record.links)
+
+
+@given(CHANNELS, U64, st.integers(0, MAX_SEQUENCE), st.lists(st.binary(max_size=20)))
+def test_heads_round_trip(
+    channel: ChannelId, incarnation: int, sequence: int, keys: list[bytes]
+) -> None:
+    tree = Tree.of((key, key) for key in keys)
+    fragment = sign_fragment(
+        ALICE, NETWORK_ID, channel, tree, incarnation=incarnation, sequence=sequence
     )
-    assert read_record(record.raw, NETWORK_ID) == record
-    assert (record.incarnation, record.sequence, record.nickname) == (
-        incarnation,
-        sequence,
-        nickname,
-    )
-    assert (record.overlay_mtu, record.capabilities) == (overlay_mtu, capabilities)
-    assert (record.life, record.endpoints, record.links) == (
-        life,
-        endpoints,
-        frozenset(links),
-    )
+    head = fragment.head
+    assert len(head.raw) == HEAD_BYTES
+    assert parse_head(head.raw) == head
+    assert (head.writer, head.public_key) == (ALICE.name, ALICE.public_key)
+    assert (head.incarnation, head.sequence) == (incarnation, sequence)
+    assert (head.root, head.size_bytes) == (tree.digest, tree.size_bytes)
+    verify_head(head, NETWORK_ID, channel)
+
+
+@given(CHANNELS, st.binary(max_size=20))
+def test_channels_round_trip(channel: ChannelId, rest: bytes) -> None:
+    cursor = Cursor(pack_channel(channel) + rest)
+    assert read_channel(cursor) == channel
+    assert cursor.read_rest() == rest
 
 
 @given(st.binary(max_size=300))
-def test_arbitrary_bytes_are_a_bad_record(raw: bytes) -> None:
-    try:
-        read_record(raw, NETWORK_ID)
-    except BadRecord:
-        return
-    raise AssertionError("nobody signed this")
+def test_arbitrary_bytes_are_nobodys_head(raw: bytes) -> None:
+    with contextlib.suppress(MalformedError, AuthenticationError):
+        verify_head(parse_head(raw), NETWORK_ID, TOPOLOGY)
+        raise AssertionError("nobody signed this")
 
 
-@given(st.binary(max_size=200))
-def test_arbitrary_signed_bytes_are_a_record_or_a_bad_one(body: bytes) -> None:
-    # A member may sign whatever it likes.
-    raw = signed(ALICE, record_body(ALICE, sequence=1)[:60] + body)
-    with contextlib.suppress(BadRecord):
-        record = read_record(raw, NETWORK_ID)
-        assert record.name == ALICE.name
-        assert record.raw == raw
+@given(
+    st.none() | st.tuples(CHANNELS, peer_names()),
+    st.binary(min_size=32, max_size=32),
+    st.lists(PATHS, max_size=MAX_PATHS).map(tuple),
+)
+def test_wants_round_trip(
+    tree: tuple[ChannelId, PeerName] | None, root: bytes, paths: tuple[str, ...]
+) -> None:
+    want = Want(tree, root, paths)
+    assert parse_want(pack_want(want)) == want
+
+
+ENTRIES = st.dictionaries(st.binary(max_size=512), st.binary(max_size=2000), max_size=5)
+
+
+@given(ENTRIES, ENTRIES)
+def test_deltas_round_trip(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> None:
+    base, tree = Tree.of(before.items()), Tree.of((before | after).items())
+    tree = tree.updated((key, None) for key in list(before)[:2])
+    fragment = sign_fragment(ALICE, NETWORK_ID, TOPOLOGY, tree, incarnation=1, sequence=1)
+    said = parse_delta(pack_delta(TOPOLOGY, fragment, base))
+    assert (said.channel, said.head, said.base) == (TOPOLOGY, fragment.head, base.digest)
+    assert base.updated(said.changes).digest == tree.digest
+
+
+@given(st.binary(max_size=400), st.booleans())
+def test_arbitrary_bytes_are_gossip_or_malformed(body: bytes, of_a_fragment: bool) -> None:
+    if of_a_fragment:
+        # Past the first field, which arbitrary bytes seldom get right.
+        body = b"\1" + pack_channel(TOPOLOGY) + body
+    with contextlib.suppress(MalformedError):
+        want = parse_want(body)
+        assert pack_want(want) == body
+    with contextlib.suppress(MalformedError):
+        parse_nodes(body)
+    with contextlib.suppress(MalformedError):
+        said = parse_delta(body)
+        assert body.startswith(pack_channel(said.channel) + said.head.raw)
+    with contextlib.suppress(MalformedError):
+        channel, head = parse_index_entry((body[:-HEAD_BYTES], body[-HEAD_BYTES:]))
+        assert body == pack_channel(channel) + head.writer + head.raw
 
 
 @given(stamp=U64, index=U32, capabilities=U32, ciphers=CIPHER_LISTS)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnet.wire.datagram import HEADER, DatagramType, PartType, pack_part
-from meshnet.wire.messages import MessageType
+from meshnet.wire.messages import GOSSIP_MESSAGES, MessageType
 from support.guest import Guest, engine_of
-from support.records import record_body, signed
+from support.records import entries_of, fragment
 from support.samples import ALICE, BOB, BROADCAST, CAROL, endpoint, ethernet, mac
 
 KINDS = st.sampled_from(DatagramType) | st.integers(0, 255)
@@ -87,13 +87,34 @@ def test_a_member_may_say_whatever_it_likes_on_its_link(records: list[bytes]) ->
     assert other.messages(MessageType.PONG) == [b"12345678"]
 
 
-@given(st.sampled_from([ALICE, BOB, CAROL]), st.integers(0, 2**64 - 1), st.binary(max_size=60))
+@given(
+    st.sampled_from([ALICE, BOB, CAROL]),
+    st.integers(0, 2**64 - 2),
+    st.binary(max_size=60),
+    st.dictionaries(st.binary(max_size=20), st.binary(max_size=60), max_size=5),
+)
 def test_a_member_may_pass_on_whatever_anybody_signed(
-    writer: object, sequence: int, trailing: bytes
+    writer: object, sequence: int, trailing: bytes, entries: dict[bytes, bytes]
 ) -> None:
     who = linked()
     identity = {id(each): each for each in (ALICE, BOB, CAROL)}[id(writer)]
-    body = record_body(identity, sequence=sequence, trailing=trailing)
-    who.say(MessageType.PEER_RECORD, signed(identity, body))
+    for number, said in enumerate((entries_of(trailing=trailing), entries)):
+        who.say(
+            MessageType.DELTA,
+            fragment(identity, said, sequence=min(sequence + number, 2**64 - 2)),
+        )
     assert who.established()
     who.wait(30.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(GOSSIP_MESSAGES)), st.binary(max_size=200))))
+def test_arbitrary_gossip_of_a_member_ends_its_link_or_nothing(
+    messages: list[tuple[MessageType, bytes]],
+) -> None:
+    who = linked()
+    other = who.beside(CAROL, at=endpoint(3)).dial()
+    for kind, body in messages:
+        if who.established():
+            who.say(kind, body)
+    other.say(MessageType.PING, b"12345678")
+    assert other.messages(MessageType.PONG) == [b"12345678"]

@@ -9,9 +9,9 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshnet.testing.cluster import Cluster, Host
 from meshnet.wire.key_life import KeyLife
 from meshnet.wire.session import Session
-from meshnet.testing.cluster import Cluster, Host
 from support.samples import BROADCAST, ethernet, mac
 
 LIFE = KeyLife(6.0)

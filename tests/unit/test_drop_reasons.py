@@ -10,9 +10,13 @@ from collections.abc import Callable
 import pytest
 from attrs import evolve
 
-from meshnet.errors import DropReason
+from meshnet.errors import CloseCode, DropReason
 from meshnet.events import ContentIgnored, LinkLost
-from meshnet.ids import PeerName
+from meshnet.gossip import replica
+from meshnet.gossip.fragments import HEAD_BYTES
+from meshnet.gossip.replica import MAX_FRAGMENTS
+from meshnet.gossip.tree import Tree
+from meshnet.ids import ChannelId, PeerName
 from meshnet.peering.floods import (
     FREE_HANDSHAKES_BURST,
     HANDSHAKES_BURST,
@@ -34,7 +38,15 @@ from meshnet.wire.datagram import (
 from meshnet.wire.key_life import REJECT_AFTER_S
 from meshnet.wire.messages import MessageType
 from support.guest import Guest, engine_of, response_to
-from support.records import endpoint_bytes, record_body, signed
+from support.records import (
+    delta,
+    endpoint_bytes,
+    entries_of,
+    fragment,
+    head_body,
+    record,
+    signed,
+)
 from support.samples import BOB, BROADCAST, CAROL, endpoint, ethernet, flip, identity, mac
 
 OF_THE_DRIVER = {DropReason.UNDERLAY_SEND_FAILED, DropReason.TAP_WRITE_FAILED}
@@ -48,8 +60,8 @@ def guest() -> Guest:
     return Guest(engine_of()).dial()
 
 
-def say_record(who: Guest, raw: bytes) -> None:
-    who.say(MessageType.PEER_RECORD, raw)
+def say_delta(who: Guest, body: bytes) -> None:
+    who.say(MessageType.DELTA, body)
 
 
 # Each case provokes one drop, after which a guest is linked.
@@ -195,7 +207,7 @@ def unknown_peer(who: Guest) -> None:
 
 
 def known_but_not_linked(who: Guest) -> None:
-    say_record(who, signed(CAROL, record_body(CAROL, sequence=1)))
+    say_delta(who, record(CAROL, sequence=1))
     who.give(Guest(who.engine, CAROL).call().datagram)
 
 
@@ -211,9 +223,7 @@ def repeated_stamp(who: Guest) -> None:
 
 def called(who: Guest) -> int:
     """The index at which the engine, which now knows an address of ours, wants to be answered."""
-    say_record(
-        who, signed(BOB, record_body(BOB, sequence=1, endpoints=[endpoint_bytes("10.0.0.2")]))
-    )
+    say_delta(who, record(BOB, sequence=1, endpoints=[endpoint_bytes("10.0.0.2")]))
     who.wait(2.0)
     return who.index_in(who.sent(DatagramType.INITIATION))
 
@@ -251,21 +261,54 @@ def storm(who: Guest) -> None:
     who.engine.receive_frames([ethernet(BROADCAST, mac(1))] * frames, who.now)
 
 
-def bad_peer_record(who: Guest) -> None:
-    say_record(who, flip(signed(CAROL, record_body(CAROL, sequence=1)), 8 * 60))
+def wrongly_signed(who: Guest) -> None:
+    body = head_body(CAROL, Tree.of(entries_of().items()), sequence=1)
+    say_delta(who, delta(flip(signed(CAROL, body), 8 * (HEAD_BYTES - 60)), entries_of()))
 
 
-def empty_peer_record(who: Guest) -> None:
-    say_record(who, b"")
+def signed_by_another(who: Guest) -> None:
+    body = head_body(CAROL, Tree.of(entries_of().items()), sequence=1)
+    say_delta(who, delta(signed(identity(42), body), entries_of()))
 
 
-def record_with_a_degenerate_key(who: Guest) -> None:
-    no_key = evolve(CAROL, name=PeerName.of(bytes(32)), public_key=bytes(32))
-    say_record(who, signed(no_key, record_body(no_key, sequence=1)))
+def of_another_network(who: Guest) -> None:
+    body = head_body(CAROL, Tree.of(entries_of().items()), sequence=1)
+    say_delta(who, delta(signed(CAROL, body, network=b"another!"), entries_of()))
 
 
-def name_key_mismatch(who: Guest) -> None:
-    say_record(who, signed(CAROL, record_body(CAROL, sequence=1, name=identity(42).name)))
+def of_another_channel(who: Guest) -> None:
+    body = head_body(CAROL, Tree.of(entries_of().items()), sequence=1)
+    say_delta(who, delta(signed(CAROL, body, ChannelId("topology", "other")), entries_of()))
+
+
+def with_a_degenerate_key(who: Guest) -> None:
+    say_delta(who, record(evolve(CAROL, public_key=bytes(32)), sequence=1))
+
+
+def of_a_wrong_size(who: Guest) -> None:
+    body = head_body(CAROL, Tree(), sequence=1, size_bytes=1)
+    say_delta(who, delta(signed(CAROL, body), {}))
+
+
+def without_a_description(who: Guest) -> None:
+    say_delta(who, fragment(CAROL, {b"\1" + BOB.name: b""}, sequence=1))
+
+
+def of_an_unknown_format(who: Guest) -> None:
+    said = b"\2" + entries_of()[b"\0"][1:]
+    say_delta(who, fragment(CAROL, {b"\0": said}, sequence=1))
+
+
+def with_a_group_address(who: Guest) -> None:
+    say_delta(who, record(CAROL, sequence=1, endpoints=[endpoint_bytes("224.0.0.1")]))
+
+
+def more_writers_than_there_is_room_for(who: Guest) -> None:
+    room = MAX_FRAGMENTS - who.engine.gossip.replica.fragments
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replica, "MAX_FRAGMENTS", MAX_FRAGMENTS - room + 1)
+        say_delta(who, record(CAROL, sequence=1))
+        say_delta(who, record(identity(42), sequence=1))
 
 
 def relayed(who: Guest, dst: PeerName, *, hops_left: int, size: int = 100) -> None:
@@ -361,15 +404,21 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.TRUNCATED, relayed_cut_off),
     (DropReason.MALFORMED_PART, envelope_of_something_else),
     (DropReason.MALFORMED_PART, envelope_in_an_envelope),
-    (DropReason.BAD_PEER_RECORD, bad_peer_record),
-    (DropReason.BAD_PEER_RECORD, empty_peer_record),
-    (DropReason.BAD_PEER_RECORD, record_with_a_degenerate_key),
-    (DropReason.NAME_KEY_MISMATCH, name_key_mismatch),
+    (DropReason.BAD_FRAGMENT, wrongly_signed),
+    (DropReason.BAD_FRAGMENT, signed_by_another),
+    (DropReason.BAD_FRAGMENT, of_another_network),
+    (DropReason.BAD_FRAGMENT, of_another_channel),
+    (DropReason.BAD_FRAGMENT, with_a_degenerate_key),
+    (DropReason.BAD_FRAGMENT, of_a_wrong_size),
+    (DropReason.BAD_ENTRY, without_a_description),
+    (DropReason.BAD_ENTRY, of_an_unknown_format),
+    (DropReason.BAD_ENTRY, with_a_group_address),
+    (DropReason.STATE_FULL, more_writers_than_there_is_room_for),
 ]
-OF_RECORDS = [
-    provoke
+OF_CHANNELS = [
+    (provoke, CAROL.name if reason is DropReason.BAD_ENTRY else BOB.name)
     for reason, provoke in CASES
-    if reason in (DropReason.BAD_PEER_RECORD, DropReason.NAME_KEY_MISMATCH)
+    if reason in (DropReason.BAD_FRAGMENT, DropReason.BAD_ENTRY, DropReason.STATE_FULL)
 ]
 
 
@@ -393,18 +442,41 @@ def test_every_reason_of_the_pure_parts_has_a_case() -> None:
     assert {reason for reason, _ in CASES} == set(DropReason) - OF_THE_DRIVER
 
 
-@pytest.mark.parametrize("provoke", OF_RECORDS, ids=name_of)
-def test_a_bad_record_is_laid_to_its_carrier_in_words_and_does_not_close_the_link(
-    provoke: Callable[[Guest], None],
+@pytest.mark.parametrize(("provoke", "source"), OF_CHANNELS)
+def test_bad_content_is_attributed_in_words_and_does_not_close_the_link(
+    provoke: Callable[[Guest], None], source: PeerName
 ) -> None:
+    # To its writer, once it is certain whose it is; else to who carried it, who need not be to
+    # blame.
     who = guest()
     provoke(who)
     [ignored] = [event for event in who.events if isinstance(event, ContentIgnored)]
-    assert ignored.carrier == BOB.name
+    assert ignored.source == source
     assert ignored.text
     who.say(MessageType.PING, bytes(8))
     assert who.messages(MessageType.PONG) == [bytes(8)]
     assert not any(isinstance(event, LinkLost) for event in who.events)
+
+
+def test_what_a_writer_says_no_longer_counts_once_it_says_something_bad() -> None:
+    who = Guest(engine_of(discovery=False)).dial()
+    say_delta(who, record(CAROL, sequence=1))
+    shown = {row["name"] for row in who.engine.reports.peers()}
+    assert str(CAROL.name) in shown
+    say_delta(who, fragment(CAROL, {}, sequence=2))
+    assert who.drops == {DropReason.BAD_ENTRY: 1}
+    assert str(CAROL.name) not in {row["name"] for row in who.engine.reports.peers()}
+    say_delta(who, record(CAROL, sequence=3))
+    assert shown == {row["name"] for row in who.engine.reports.peers()}
+
+
+@pytest.mark.parametrize("sequence", [2**64 - 1], ids=["the last"])
+def test_a_head_that_no_peer_would_hold_ends_the_link(sequence: int) -> None:
+    # After that nobody could ever write again.
+    who = guest()
+    say_delta(who, record(CAROL, sequence=sequence))
+    assert who.end.learned is CloseCode.PROTOCOL_ERROR
+    assert who.drops == {}
 
 
 def test_garbage_does_not_disturb_a_session() -> None:

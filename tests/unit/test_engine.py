@@ -7,24 +7,55 @@ from typing import get_type_hints
 
 import pytest
 
+from meshnet import engine as engine_module
 from meshnet.discovery.backoff import REFUSED_DELAY_S
+from meshnet.engine import (
+    HASTY_REWRITES,
+    STAMPS_PER_GENERATION,
+)
 from meshnet.errors import CloseCode
-from meshnet.events import DialFailed, LinkEstablished, LinkLost, LinkRefused, PeerDiscovered
-from meshnet.gossip.records import MAX_SEQUENCE, PeerRecord, read_record
-from meshnet.ids import Endpoint
-from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S, STAMPS_PER_GENERATION
+from meshnet.events import (
+    DialFailed,
+    IdentityConflict,
+    LinkEstablished,
+    LinkLost,
+    LinkRefused,
+    PeerDiscovered,
+)
+from meshnet.gossip.fragments import MAX_SEQUENCE, Head
+from meshnet.gossip.messages import (
+    Entries,
+    Nodes,
+    Want,
+    pack_want,
+    parse_index_entry,
+    parse_nodes,
+)
+from meshnet.gossip.tree import Tree
+from meshnet.ids import ChannelId, Endpoint, PeerName
+from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S
 from meshnet.report import ConnectionReport, PeerReport
-from meshnet.testing import Cluster
+from meshnet.testing import Cluster, Host
+from meshnet.topology.records import PeerRecord
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkAuthenticated
 from meshnet.wire.messages import MessageType
 from support.guest import NOW, Guest, engine_of
 from support.link_pair import End, frame, hello
-from support.records import endpoint_bytes, record_body, signed
+from support.records import (
+    TOPOLOGY,
+    UNKNOWN,
+    endpoint_bytes,
+    entries_of,
+    fragment,
+    head_of,
+    record,
+    record_in,
+    told_of,
+)
 from support.samples import (
     ALICE,
     BOB,
     CAROL,
-    NETWORK_ID,
     OTHER_PSK,
     endpoint,
     identity,
@@ -57,10 +88,24 @@ def refused(who: Guest) -> LinkRefused:
     return event
 
 
-def own_records(who: Guest) -> list[PeerRecord]:
-    """The records that the engine sent of itself, oldest first."""
-    records = [read_record(raw, NETWORK_ID) for raw in who.messages(MessageType.PEER_RECORD)]
-    return [record for record in records if record.name == who.engine.name]
+def own_records(who: Guest) -> list[tuple[Head, PeerRecord]]:
+    """The records that the engine told of itself, oldest first."""
+    told = told_of(who.messages(MessageType.DELTA), who.engine.name)
+    return [(head, record_in(head, tree)) for head, tree in told]
+
+
+def heads_in(nodes: Nodes) -> dict[PeerName, Head]:
+    """The heads of channel topology in an index that was told whole."""
+    [(_, told)] = nodes.nodes
+    assert isinstance(told, Entries)
+    heads = [parse_index_entry(entry) for entry in told.entries]
+    return {head.writer: head for channel, head in heads if channel == TOPOLOGY}
+
+
+def asked(who: Guest, want: Want) -> Nodes:
+    """What the engine answers."""
+    who.say(MessageType.WANT, pack_want(want))
+    return parse_nodes(who.messages(MessageType.NODES)[-1])
 
 
 # Links.
@@ -82,13 +127,23 @@ def test_a_link_is_established_and_told_of(outbound: bool) -> None:
     assert row_of(who)["state"] == "connecting", "no session yet"
 
 
-def test_all_records_known_are_sent_on_a_new_link_but_not_its_own() -> None:
-    first = guest()
-    for who in (BOB, CAROL):
-        first.say(MessageType.PEER_RECORD, signed(who, record_body(who, sequence=1)))
-    second = first.beside(BOB).dial()
-    names = {read_record(r, NETWORK_ID).name for r in second.messages(MessageType.PEER_RECORD)}
-    assert names == {ALICE.name, CAROL.name}
+def test_a_newcomer_is_told_our_record_and_can_have_all_that_are_known() -> None:
+    first = guest(discovery=False)
+    bodies = {who.name: record(who, sequence=1) for who in (BOB, CAROL)}
+    for body in bodies.values():
+        first.say(MessageType.DELTA, body)
+    newcomer = first.beside(identity(9), at=endpoint(9)).dial()
+    [ours, *_] = own_records(newcomer)
+    index = asked(newcomer, Want(None, bytes(32), ("",)))
+    heads = heads_in(index)
+    assert heads.keys() == {ALICE.name, BOB.name, CAROL.name}
+    for name, body in bodies.items():
+        head = head_of(body)
+        assert heads[name] == head
+        [(path, told)] = asked(newcomer, Want((TOPOLOGY, name), head.root, ("",))).nodes
+        assert isinstance(told, Entries)
+        assert (path, Tree.of(told.entries).digest) == ("", head.root)
+    assert ours[1].name == ALICE.name
 
 
 @pytest.mark.parametrize(
@@ -311,15 +366,16 @@ def test_a_peer_is_found_though_it_announces_an_address_that_is_anothers() -> No
 
 def test_a_record_of_a_forgotten_life_is_outdone() -> None:
     who = guest()
-    forgotten = record_body(ALICE, sequence=10**9)
-    who.say(MessageType.PEER_RECORD, signed(ALICE, forgotten))
-    assert own_records(who)[-1].sequence == 10**9 + 1
+    forgotten = endpoint_bytes("10.0.0.66")
+    who.say(MessageType.DELTA, record(ALICE, sequence=10**9, endpoints=[forgotten]))
+    head, outdone = own_records(who)[-1]
+    assert head.sequence == 10**9 + 1
+    assert outdone.endpoints == (endpoint(1),)
 
 
 def test_a_record_of_ours_at_the_last_sequence_does_no_harm() -> None:
     who = guest()
-    last = record_body(ALICE, sequence=MAX_SEQUENCE)
-    who.say(MessageType.PEER_RECORD, signed(ALICE, last))
+    who.say(MessageType.DELTA, record(ALICE, sequence=MAX_SEQUENCE))
     assert who.established()
     who.say(MessageType.PING, bytes(8))
     assert who.messages(MessageType.PONG) == [bytes(8)]
@@ -356,8 +412,8 @@ def test_a_peer_whose_disk_was_set_back_is_heard_again() -> None:
 def test_each_life_writes_above_the_last() -> None:
     for generation in (1, 2):
         who = guest(generation=generation)
-        [record] = own_records(who)
-        assert record.sequence == generation * STAMPS_PER_GENERATION + 1
+        [(head, _)] = own_records(who)
+        assert head.sequence == generation * STAMPS_PER_GENERATION + 1
 
 
 # Records.
@@ -366,8 +422,8 @@ def test_each_life_writes_above_the_last() -> None:
 def test_a_peer_that_is_heard_of_is_told_of_once_and_dialled() -> None:
     who = guest()
     for sequence in (1, 2, 1):
-        body = record_body(CAROL, sequence=sequence, endpoints=[endpoint_bytes("10.0.0.3")])
-        who.say(MessageType.PEER_RECORD, signed(CAROL, body))
+        body = record(CAROL, sequence=sequence, endpoints=[endpoint_bytes("10.0.0.3")])
+        who.say(MessageType.DELTA, body)
     who.wait(1.0)
     assert [e for e in who.events if isinstance(e, PeerDiscovered)] == [
         PeerDiscovered(CAROL.name, "")
@@ -378,8 +434,7 @@ def test_a_peer_that_is_heard_of_is_told_of_once_and_dialled() -> None:
 
 def test_without_discovery_a_peer_that_is_heard_of_is_not_dialled() -> None:
     who = guest(discovery=False)
-    body = record_body(CAROL, sequence=1, endpoints=[endpoint_bytes("10.0.0.3")])
-    who.say(MessageType.PEER_RECORD, signed(CAROL, body))
+    who.say(MessageType.DELTA, record(CAROL, sequence=1, endpoints=[endpoint_bytes("10.0.0.3")]))
     who.wait(10.0)
     assert who.dials == []
     assert str(CAROL.name) in {row["name"] for row in who.engine.reports.peers()}
@@ -388,42 +443,58 @@ def test_without_discovery_a_peer_that_is_heard_of_is_not_dialled() -> None:
 def test_a_record_is_passed_on_as_it_came_but_not_back_and_not_to_its_writer() -> None:
     writer = guest(discovery=False)
     other = writer.beside(CAROL, at=endpoint(3)).dial()
-    raw = signed(BOB, record_body(BOB, sequence=1, trailing=b"a later version's"))
-    writer.say(MessageType.PEER_RECORD, raw)
-    assert raw in other.messages(MessageType.PEER_RECORD)
-    assert raw not in writer.messages(MessageType.PEER_RECORD)
-    before = len(other.messages(MessageType.PEER_RECORD))
-    writer.say(MessageType.PEER_RECORD, raw)
-    assert len(other.messages(MessageType.PEER_RECORD)) == before, "known already"
+    body = record(BOB, sequence=1, trailing=b"a later version's")
+    writer.say(MessageType.DELTA, body)
+    assert body in other.messages(MessageType.DELTA)
+    assert told_of(writer.messages(MessageType.DELTA), BOB.name) == []
+    before = len(other.messages(MessageType.DELTA))
+    writer.say(MessageType.DELTA, body)
+    assert len(other.messages(MessageType.DELTA)) == before, "known already"
 
 
-def test_a_record_of_somebody_else_is_not_sent_back_to_who_brought_it() -> None:
+@pytest.mark.parametrize("channel", [TOPOLOGY, UNKNOWN], ids=["known type", "unknown type"])
+def test_a_fragment_of_somebody_else_is_not_sent_back_to_who_brought_it(
+    channel: ChannelId,
+) -> None:
     carrier = guest(discovery=False)
     other = carrier.beside(CAROL, at=endpoint(3)).dial()
     absent = identity(9)
-    raw = signed(absent, record_body(absent, sequence=1))
-    carrier.say(MessageType.PEER_RECORD, raw)
-    assert raw in other.messages(MessageType.PEER_RECORD)
-    assert raw not in carrier.messages(MessageType.PEER_RECORD)
+    body = fragment(absent, entries_of(), sequence=1, channel=channel)
+    carrier.say(MessageType.DELTA, body)
+    assert body in other.messages(MessageType.DELTA)
+    assert told_of(carrier.messages(MessageType.DELTA), absent.name, channel) == []
+
+
+def test_a_record_is_not_passed_on_to_whom_its_writer_tells_by_itself() -> None:
+    writer = guest(discovery=False)
+    other = writer.beside(CAROL, at=endpoint(3)).dial()
+    for sequence in (1, 2):
+        body = record(BOB, sequence=sequence, links=[ALICE.name, CAROL.name])
+        writer.say(MessageType.DELTA, body)
+    assert told_of(other.messages(MessageType.DELTA), BOB.name) == []
+    # With the link the writer has lost the way to say that it has.
+    writer.say(MessageType.DELTA, record(BOB, sequence=3, links=[ALICE.name]))
+    [(head, _)] = told_of(other.messages(MessageType.DELTA), BOB.name)
+    assert head.sequence == 3
 
 
 def test_who_still_has_an_older_record_is_given_the_newer_one() -> None:
     carrier = guest(discovery=False)
     absent = identity(9)
-    older, newer = (signed(absent, record_body(absent, sequence=n)) for n in (1, 2))
-    carrier.say(MessageType.PEER_RECORD, newer)
-    carrier.say(MessageType.PEER_RECORD, older)
-    assert newer in carrier.messages(MessageType.PEER_RECORD)
-    carrier.say(MessageType.PEER_RECORD, newer)
-    assert carrier.messages(MessageType.PEER_RECORD).count(newer) == 1
+    older, newer = (record(absent, sequence=n) for n in (1, 2))
+    carrier.say(MessageType.DELTA, newer)
+    carrier.say(MessageType.DELTA, older)
+    assert newer in carrier.messages(MessageType.DELTA)
+    carrier.say(MessageType.DELTA, newer)
+    assert carrier.messages(MessageType.DELTA).count(newer) == 1
 
 
 def test_other_addresses_of_ours_are_announced_at_once() -> None:
     who = guest()
     who.engine.set_endpoints([endpoint(9)])
     who.pump()
-    first, second = own_records(who)
-    assert (second.endpoints, second.order > first.order) == ((endpoint(9),), True)
+    (first, _), (second, told) = own_records(who)
+    assert (told.endpoints, second.order > first.order) == ((endpoint(9),), True)
     assert who.engine.endpoints == (endpoint(9),)
 
 
@@ -452,7 +523,7 @@ def test_a_session_is_shown_with_where_and_how_it_runs() -> None:
 
 def test_another_overlay_mtu_is_shown() -> None:
     who = guest(overlay_mtu=1300)
-    who.say(MessageType.PEER_RECORD, signed(BOB, record_body(BOB, sequence=1)))
+    who.say(MessageType.DELTA, record(BOB, sequence=1))
     who.open_session()
     assert row_of(who)["reason"] == "overlay MTU differs: 1300 here, 1376 there"
 
@@ -460,8 +531,7 @@ def test_another_overlay_mtu_is_shown() -> None:
 def test_a_configured_peer_that_is_also_heard_of_is_one_row() -> None:
     who = dialled(Guest(engine_of()))
     who.answer(who.dials[0])
-    body = record_body(BOB, sequence=1, endpoints=[endpoint_bytes("10.0.0.2")])
-    who.say(MessageType.PEER_RECORD, signed(BOB, body))
+    who.say(MessageType.DELTA, record(BOB, sequence=1, endpoints=[endpoint_bytes("10.0.0.2")]))
     assert len(who.engine.reports.connections()) == 1
     who.engine.link_ended(1, "reset", who.now)
     assert len(who.engine.reports.connections()) == 1
@@ -470,7 +540,7 @@ def test_a_configured_peer_that_is_also_heard_of_is_one_row() -> None:
 def test_a_peer_is_found_by_name_by_its_front_and_by_nickname() -> None:
     who = guest()
     for peer in (BOB, CAROL):
-        who.say(MessageType.PEER_RECORD, signed(peer, record_body(peer, sequence=1)))
+        who.say(MessageType.DELTA, record(peer, sequence=1))
     find = who.engine.find_peers
     assert find(str(BOB.name)) == [BOB.name]
     assert find(str(BOB.name)[:8]) == [BOB.name]
@@ -503,9 +573,7 @@ def test_the_address_dialled_is_the_one_that_is_remembered_as_dialled() -> None:
     who = Guest(engine_of())
     who.dial()
     addresses = [endpoint_bytes("192.0.2.71"), endpoint_bytes("192.0.2.72")]
-    who.say(
-        MessageType.PEER_RECORD, signed(CAROL, record_body(CAROL, sequence=1, endpoints=addresses))
-    )
+    who.say(MessageType.DELTA, record(CAROL, sequence=1, endpoints=addresses))
     who.wait(1.0)
     [dial] = who.dials
     assert dial.host == "192.0.2.71"
@@ -529,3 +597,72 @@ def test_each_dial_has_a_greater_serial_than_the_one_before() -> None:
             if isinstance(event, LinkAuthenticated)
         ]
     assert serials == [1, 2]
+
+
+# One identity on two hosts.
+
+
+def test_a_contradiction_that_is_met_is_told_of() -> None:
+    who = guest()
+    for address in ("10.0.0.66", "10.0.0.77"):
+        body = record(CAROL, sequence=1, endpoints=[endpoint_bytes(address)])
+        who.say(MessageType.DELTA, body)
+    assert IdentityConflict(CAROL.name) in who.events
+    assert who.established()
+
+
+def test_our_record_is_rewritten_twice_at_once_then_ever_more_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "MAX_REWRITE_DELAY_S", 16.0)
+    who = guest(discovery=False)
+    waits = []
+    for _ in range(HASTY_REWRITES + 6):
+        sequence = own_records(who)[-1][0].sequence
+        who.say(MessageType.DELTA, record(ALICE, sequence=sequence + 5))
+        # However many bring it: that is one question.
+        who.say(MessageType.DELTA, record(ALICE, sequence=sequence + 5))
+        began = who.now
+        while own_records(who)[-1][0].sequence == sequence:
+            who.wait(0.5)
+            assert who.now - began <= 20.0
+            who.say(MessageType.PONG, bytes(8))
+        assert own_records(who)[-1][0].sequence == sequence + 6
+        waits.append(who.now - began)
+    assert waits == [0, 0, 2, 4, 8, 16, 16, 16]
+    conflicts = [event for event in who.events if event == IdentityConflict(ALICE.name)]
+    assert len(conflicts) == 6, "a disk that was set back is none"
+
+
+@pytest.mark.parametrize(
+    ("discovery", "most_records"),
+    # With discovery each of them takes the links of the other: a dial every 2 s (CEILING_S), and
+    # each link that changes is a record of both.
+    [(False, 20), (True, 240)],
+)
+def test_two_live_hosts_with_one_identity_do_not_write_without_end(
+    discovery: bool, most_records: int
+) -> None:
+    cluster = Cluster()
+    one, other, original, copy = (
+        cluster.add(nickname, life=life, discovery=discovery)
+        for nickname, life in (("one", 1), ("other", 2), ("twin", 3), ("twin", 4))
+    )
+    assert original.name == copy.name
+    one.connect(other)
+    original.connect(one)
+    copy.connect(other)
+    cluster.run_for(10.0)
+    before, sent = own_sequence(original) + own_sequence(copy), len(cluster.trace)
+    cluster.run_for(60.0)
+    # Each goes above what the other has written, so this counts every record twice.
+    assert own_sequence(original) + own_sequence(copy) - before <= 2 * most_records
+    assert len(cluster.trace) - sent < 100 * most_records
+    assert IdentityConflict(original.name) in original.events + copy.events
+    assert IdentityConflict(original.name) in one.events + other.events
+
+
+def own_sequence(host: Host) -> int:
+    fragment = host.engine.gossip.replica.get(TOPOLOGY, host.name)
+    assert fragment is not None
+    return fragment.head.sequence

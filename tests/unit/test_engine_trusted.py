@@ -10,10 +10,10 @@ from meshnet.errors import DropReason
 from meshnet.events import SessionLost
 from meshnet.ids import Endpoint
 from meshnet.peering.trusted import Subnet
+from meshnet.testing.cluster import Cluster, Host
 from meshnet.wire.datagram import HEADER, DatagramType, PartType, pack_part
 from meshnet.wire.key_life import KeyLife
 from meshnet.wire.session import Session
-from meshnet.testing.cluster import Cluster, Host
 from support.samples import endpoint, ethernet, mac
 
 ALL = (ipaddress.ip_network("10.0.0.0/16"),)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from meshnet.engine import TOPOLOGY
 from meshnet.errors import CloseCode, DropReason
-from meshnet.gossip.records import write_record
+from meshnet.gossip.fragments import Fragment, sign_fragment
+from meshnet.gossip.messages import Want, pack_delta, pack_nodes, pack_want
+from meshnet.gossip.tree import EMPTY, Leaf, Node, Tree, spot_of
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.switch.ethernet import (
     DEFAULT_OVERLAY_MTU,
@@ -20,6 +23,7 @@ from meshnet.switch.ethernet import (
     max_frame_bytes,
 )
 from meshnet.switch.ethernet import HEADER_BYTES as ETHERNET_HEADER_BYTES
+from meshnet.topology.records import Description, record_entries
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE, Cipher, CipherId
 from meshnet.wire.cookies import with_proof, write_cookie_reply
 from meshnet.wire.crypto import XCHACHA_NONCE_BYTES
@@ -308,17 +312,45 @@ def test_part_and_data() -> None:
         assert session_with(cipher).seal(part) == example(f"data-{cipher.name.lower()}")
 
 
-def test_peer_record() -> None:
-    record = write_record(
+def example_fragment() -> Fragment:
+    """The example peer's peer record."""
+    endpoints = (REMOTE, Endpoint.of("2001:db8::1", 6783))
+    entries = record_entries(Description("a", DEFAULT_OVERLAY_MTU, 0, 7, endpoints), ())
+    return sign_fragment(
         EXAMPLE,
         network_id(NETWORK),
+        TOPOLOGY,
+        Tree.of(entries.items()),
         incarnation=0x1122334455667788,
         sequence=2**40 + 1,
-        nickname="a",
-        overlay_mtu=1376,
-        capabilities=0,
-        life=7,
-        endpoints=(REMOTE, Endpoint.of("2001:db8::1", 6783)),
-        links=(),
     )
-    assert record.raw == example("peer-record")
+
+
+def test_head_and_peer_record() -> None:
+    assert example_fragment().head.raw == example("head")
+    delta = pack_delta(TOPOLOGY, example_fragment(), EMPTY)
+    assert delta == example("peer-record")
+
+
+def test_hash_tree() -> None:
+    entries = [(b"1", b"x"), (b"19", b"y"), (b"22", b"z")]
+    tree = Tree.of(entries)
+    assert b"".join(bytes.fromhex(spot_of(key)) for key, _ in entries) == example("tree-spots")
+    assert b"".join(Leaf(*entry).digest for entry in entries) == example("tree-leaves")
+
+    def digest(node: Node | None) -> bytes:
+        assert node is not None
+        return node.digest
+
+    inner = [digest(tree.node_at(path)) for path in ("c3", "c", "")]
+    assert b"".join(inner) == example("tree-inner")
+    assert tree.digest == inner[-1]
+    assert f"the size is {tree.size_bytes}:" in section("6.2")
+
+
+def test_want_and_nodes() -> None:
+    fragment = example_fragment()
+    tree_id, paths = (TOPOLOGY, EXAMPLE.name), ("", "c3")
+    assert pack_want(Want(tree_id, fragment.head.root, paths)) == example("want")
+    nodes = [(path, fragment.tree.node_at(path)) for path in paths]
+    assert pack_nodes(tree_id, fragment.head.root, nodes) == example("nodes")
