@@ -121,6 +121,12 @@ class Cluster:
 
     # Faults.
 
+    def move(self, host: Host, to: Endpoint) -> None:
+        """``host`` has another address from now on; nobody is told."""
+        del self._at[host.address]
+        host.address = to
+        self._at[to] = host
+
     def impair(
         self,
         one: Host | None = None,

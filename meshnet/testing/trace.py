@@ -98,6 +98,10 @@ class Trace:
         head = f"{at!r} {source} {to} {transport.value} {fault} {len(data)}\n"
         self._hash.update(head.encode() + data)
 
+    def clear(self) -> None:
+        """Keep none of those so far; the digest and the count go on."""
+        self._packets.clear()
+
     def __len__(self) -> int:
         """How many there were, also of those no longer kept."""
         return self._count

@@ -9,7 +9,7 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from meshnet.wire.key_life import KeyLife
 from meshnet.wire.session import Session
 from support.samples import BROADCAST, ethernet, mac
@@ -66,7 +66,7 @@ def check_stamps(hosts: list[Host], taken: dict[tuple[str, int], int]) -> None:
     for host, other in (hosts, hosts[::-1]):
         pair = host.engine._sessions.pair(other.name)
         if pair is not None:
-            key = (host.nickname, host.generation)
+            key = (host.nickname, host.disk.generation)
             assert pair.last_stamp >= taken.get(key, -1)
             taken[key] = pair.last_stamp
 
@@ -90,14 +90,14 @@ def test_any_schedule(seed: int, actions: list[tuple[str, int]]) -> None:
             elif action == "restart":
                 hosts[value].restart()
             elif action == "leap":
-                cluster.now += value
+                cluster.clock.leap(value)
             elif action == "lose":
-                cluster.loss = value / 10
+                cluster.impair(loss=value / 10)
             else:
                 cluster.run_for(value / 10)
                 check_ages(cluster, hosts)
                 check_stamps(hosts, stamps)
-        cluster.loss = 0.0
+        cluster.impair(loss=0.0)
         # Long enough for every wait, and for links that a leap of time has ended to be dialled.
         cluster.run_for(40.0)
         cluster.run_until(cluster.meshed, within_s=10.0)

@@ -82,9 +82,9 @@ def no_joining_of_pieces(patch: pytest.MonkeyPatch) -> None:
     """As if what is read from a socket were what was written at the other end."""
     receive = LinkProtocol.receive
 
-    def receive_whole(self: LinkProtocol, data: bytes) -> None:
+    def receive_whole(self: LinkProtocol, data: bytes, now: float) -> None:
         self._buffer.clear()
-        receive(self, data)
+        receive(self, data, now)
 
     patch.setattr(LinkProtocol, "receive", receive_whole)
 

@@ -20,7 +20,7 @@ from meshnet.peering.floods import (
     MAX_HALF_OPEN_PER_SOURCE,
 )
 from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from meshnet.wire import crypto
 from meshnet.wire.cookies import mark
 from meshnet.wire.datagram import HEADER, DatagramType

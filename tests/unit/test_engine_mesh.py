@@ -289,7 +289,7 @@ def test_floods_arrive_once_while_links_sessions_and_routes_change() -> None:
     """Split horizon, one session per peer and replay windows leave no duplicates to suppress."""
     hosts = mesh(4)
     cluster = hosts[0].cluster
-    cluster.jitter_s = 0.02
+    cluster.impair(jitter_s=0.02)
     sent: list[bytes] = []
     for step in range(200):
         frame = ethernet(BROADCAST, mac(1), step.to_bytes(2, "big"))

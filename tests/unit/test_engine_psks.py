@@ -8,7 +8,7 @@ import pytest
 
 from meshnet.errors import CloseCode
 from meshnet.events import LinkLost, LinkRefused, SessionLost
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from meshnet.wire.key_life import REKEY_AFTER_S
 from support.samples import BROADCAST, ethernet, mac
 

@@ -12,7 +12,7 @@ import pytest
 from meshnet.errors import DropReason
 from meshnet.events import LinkLost, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from meshnet.testing.emulator import Transport
 from meshnet.wire.ciphers import AEGIS_128L_MAX_DATAGRAMS
 from meshnet.wire.datagram import DatagramType
@@ -107,7 +107,7 @@ def test_keys_are_renewed_through_loss_and_none_is_used_when_old(
             assert pair is not None
             for session in pair.sessions:
                 assert cluster.now - session.created_at <= life.reject_after_s
-    cluster.loss = 0.0
+    cluster.impair(loss=0.0)
     cluster.run_until(cluster.meshed, within_s=20)
     assert len(sealed) > before + 5000
     assert len(a.events_of(SessionRenewed)) >= 5

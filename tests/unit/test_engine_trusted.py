@@ -10,7 +10,7 @@ from meshnet.errors import DropReason
 from meshnet.events import SessionLost
 from meshnet.ids import Endpoint
 from meshnet.peering.trusted import Subnet
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from meshnet.wire.datagram import HEADER, DatagramType, PartType, pack_part
 from meshnet.wire.key_life import KeyLife
 from meshnet.wire.session import Session
@@ -108,10 +108,7 @@ def test_nothing_is_in_clear_through_other_peers() -> None:
     c.connect(b)
     cluster.run_until(cluster.meshed, within_s=5.0)
     assert session_of(a, c).remote == c.name
-    c.send(ethernet(b"\xff" * 6, mac(2)))
-    cluster.run_for(0.5)
-    cluster.trace.clear()
-    c.frames.clear()
+    exchange(cluster, a, c)
     a.send(FRAME)
     cluster.run_for(0.1)
     assert c.frames == [FRAME]
@@ -141,6 +138,7 @@ def test_trust_is_taken_back_and_given_at_run_time(who: str) -> None:
     a, b = pair(cluster, ALL, ALL)
     changed = a if who == "a" else b
     changed.engine.set_trusted_subnets(NONE, cluster.now)
+    changed.drain()
     if changed is a:
         # Nothing leaves in clear from that moment on, agreed anew or not.
         a.send(FRAME)
@@ -154,6 +152,7 @@ def test_trust_is_taken_back_and_given_at_run_time(who: str) -> None:
     assert a.connection(b)["encrypted"]
     assert b.connection(a)["encrypted"]
     changed.engine.set_trusted_subnets(ALL, cluster.now)
+    changed.drain()
     cluster.run_for(1.0)
     a.send(FRAME)
     cluster.run_for(0.1)
@@ -222,7 +221,7 @@ def test_a_peer_that_moves_is_sealed_to_and_agreed_with_anew() -> None:
     cluster = Cluster()
     a, b = pair(cluster, ALL, ALL)
     former = a.address
-    a.address = endpoint(77)
+    cluster.move(a, endpoint(77))
     cluster.run_for(5.1)  # A sealed probe shows where a is now.
     assert session_of(b, a).remote == endpoint(77)
     cluster.trace.clear()

@@ -7,7 +7,7 @@ from typing import Any
 from meshnet.errors import CloseCode
 from meshnet.events import LinkEstablished, LinkLost, LinkRefused
 from meshnet.report import TargetReport
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from support.guest import Guest, engine_of
 
 

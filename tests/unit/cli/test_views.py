@@ -53,6 +53,7 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
         "mtu": 1376,
         "peers": [{"name": "cd" * 16, "nickname": NASTY, "reachable": True, "connections": []}],
         "connections": list(connections),
+        "channels": [],
         "routes": [],
         "control": {"counters": {}, "links_refused": []},
         "data_path": {"offloads": {}, "counters": {}, "drops": {"replayed": 3}},

@@ -9,7 +9,7 @@ import pytest
 
 from meshnet.peering.sessions import PROBE_INTERVAL_S, PROBES_LOST_UNTIL_RENEWAL
 from meshnet.report import CauseReport, ExplainCause, Explanation
-from meshnet.testing.cluster import Cluster, Host
+from meshnet.testing import Cluster, Host
 from meshnet.testing.connections import DIAL_TIMEOUT_S
 from support.samples import OTHER_PSK
 
