@@ -199,20 +199,20 @@ class Mesh:
         Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise``, ``trusted_subnets``
         and new ``peers``. Links and sessions go on. Peers left out are dialled until the mesh ends.
         """
+        old = self.config
+        fixed = [name for name in _FIXED if getattr(config, name) != getattr(old, name)]
+        config = evolve(config, **{name: getattr(old, name) for name in _FIXED})
         psks = await self._psks(config)
-        engine, old = self._running, self.config
+        engine = self._running
         engine.set_psks(psks)
         if config.trusted_subnets != old.trusted_subnets:
             engine.set_trusted_subnets(config.subnets(), time.monotonic())
         for peer in config.peers:
             if peer not in old.peers:
                 engine.connect(*parse_peer(peer), time.monotonic())
-        fixed = [name for name in _FIXED if getattr(config, name) != getattr(old, name)]
         if set(old.peers) - set(config.peers):
             fixed.append("peers")
-        peers = tuple(dict.fromkeys((*config.peers, *old.peers)))
-        kept = {name: getattr(old, name) for name in _FIXED}
-        self.config = evolve(config, peers=peers, **kept)
+        self.config = evolve(config, peers=tuple(dict.fromkeys((*config.peers, *old.peers))))
         if config.advertise != old.advertise:
             engine.set_endpoints(self._advertised())
         self._drain()

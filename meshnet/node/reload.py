@@ -54,6 +54,10 @@ class Reloader:
             if new.log_level != old.log_level:
                 logging.getLogger().setLevel(new.log_level.upper())
             self._config = evolve(old, mesh=new.mesh, log_level=new.log_level)
+            if self._mesh.config.is_open and not old.mesh.is_open:
+                _log.warning("the network is open: anyone may join; give a password")
+            if new.mesh.trusted_subnets and not old.mesh.trusted_subnets:
+                _log.warning("frames to peers in trusted subnets are not encrypted")
             names = [name.replace("_", "-") for name in unchanged]
             _log.info("settings reloaded")
             if names:

@@ -136,6 +136,18 @@ def test_what_cannot_change_is_named_and_stays() -> None:
     run(test)
 
 
+def test_a_password_is_stretched_for_the_network_that_runs_not_the_one_that_waits() -> None:
+    async def test() -> None:
+        config = MeshConfig(listen="127.0.0.1:0", network="here", password="a")
+        async with Mesh(config) as mesh:
+            assert await mesh.reload(evolve(config, network="later", password="b")) == ["network"]
+            peer = evolve(config, password="b", peers=(mesh.address,))
+            async with Mesh(peer) as other:
+                await other.wait_connected()
+
+    run(test)
+
+
 def test_what_is_advertised_changes() -> None:
     async def test() -> None:
         config = config_of(OLD)
@@ -196,6 +208,11 @@ def test_a_node_reads_its_files_again(tmp_path: Path, caplog: pytest.LogCaptureF
             with pytest.raises(ConfigError):
                 await reloader.reload()
             follower.cancel()
+            # No password left is not said in passing.
+            caplog.clear()
+            write("")
+            await reloader.reload()
+            assert "the network is open" in caplog.text
 
     run(test)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 from collections.abc import Callable
 
@@ -20,10 +21,12 @@ from meshnet.peering.sessions import (
     STEP_IN_S,
     SessionKeeper,
 )
+from meshnet.peering.trusted import TrustedSubnets
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE
 from meshnet.wire.datagram import HEADER, DatagramType
+from meshnet.wire.handshake import CLEAR_FRAMES, read_initiation
 from meshnet.wire.identity import Identity
 from support.samples import (
     ALICE,
@@ -485,3 +488,29 @@ def test_who_is_reached_stops_calling() -> None:
     pair = b.keeper.pair(ALICE.name)
     assert pair is not None
     assert pair.reason == ""
+
+
+def test_an_answer_from_elsewhere_is_no_agreement_to_frames_in_clear() -> None:
+    a, b = both()
+    trusted = TrustedSubnets([ipaddress.ip_network("10.0.0.0/8")])
+    for side in (a, b):
+        side.keeper.use_trusted(trusted, 0.0)
+    a.link(b, lead=True)
+    b.link(a, lead=False)
+
+    def offer(now: float) -> bytes:
+        [(initiation, _)] = a.turn(now)
+        offered = read_initiation(BOB, NETWORK_ID, initiation, bytes(32)).capabilities
+        assert bool(offered & CLEAR_FRAMES) is (now == 0.0)
+        b.receive(initiation, A_AT, now)
+        [(response, _)] = b.sent()
+        return response
+
+    a.receive(offer(0.0), endpoint(77))
+    assert not a.established(b)
+    # The next call makes no such offer, so it does not matter where the answer comes from.
+    a.receive(offer(1.0), endpoint(77), 1.0)
+    pair = a.keeper.pair(BOB.name)
+    assert pair is not None
+    assert pair.current is not None
+    assert pair.current.clear_with is None
