@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from attrs import define, field
@@ -352,6 +352,8 @@ class Engine:
                 self.counters.drops[drop] += 1
         if self.data_path.confirmed or self.data_path.probe_acks:
             self._sessions.drain_data_path(now)
+        if self.data_path.paths_changed:
+            self._compute_routes(now)
 
     def receive_frames(self, frames: Iterable[bytes], now: float) -> None:
         """A burst from the local side."""
@@ -378,6 +380,8 @@ class Engine:
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
+        if self.data_path.paths_changed:
+            self._compute_routes(now)
         self.data_path.handle_timer(now)
         self._dial_due(now)
 
@@ -630,7 +634,7 @@ class Engine:
             announced[peer] = {self.name, *announced.get(peer, ())}
         self._routes = shortest_routes(self.name, announced)
         self._reporter.routes = self._routes
-        self.data_path.next_hops = {peer: route.via for peer, route in self._routes.items()}
+        self._compute_next_hops(announced)
         self._targets.set_relayed(self._routes.keys() - self._linked.keys())
         # Sorted: a set has another order in every process, and equal inputs give equal bytes.
         for peer in sorted(self._routes.keys() - self._linked.keys()):
@@ -638,6 +642,13 @@ class Engine:
         for pair in list(self._sessions):
             if pair.peer not in self._routes:
                 self._sessions.peer_unreachable(pair.peer, gone=False, reason="no route", now=now)
+
+    def _compute_next_hops(self, announced: Mapping[PeerName, Collection[PeerName]]) -> None:
+        """By whom datagrams go on: neighbours that UDP reaches, whatever TCP does."""
+        by_udp = self._linked.keys() & self.data_path.direct_peers
+        ways = shortest_routes(self.name, {**announced, self.name: by_udp})
+        self.data_path.next_hops = {peer: route.via for peer, route in ways.items()}
+        self.data_path.paths_changed = False
 
     def _reach_through_others(self, peer: PeerName, now: float) -> None:
         record = self._records.get(peer)

@@ -72,6 +72,8 @@ class DataPath:
     def __init__(self, our_name: PeerName, switch: Switch, counters: Counters) -> None:
         self._our_name = our_name
         self.switch = switch
+        self.paths_changed = False
+        """Whether there are other peers now that are reached directly; the engine resets it."""
         self.next_hops: dict[PeerName, PeerName] = {}
         """The neighbour to hand things for a peer to; the engine keeps it."""
         self._relay_buckets = RelayBuckets()
@@ -100,14 +102,23 @@ class DataPath:
 
     def use_session(self, session: Session) -> None:
         """Send to its peer by ``session`` from now on."""
-        if session.peer not in self._current:
+        before = self._current.get(session.peer)
+        if before is None:
             self._announcer.peer_up(session.peer, session.created_at)
+        if before is None or type(before.remote) is not type(session.remote):
+            self.paths_changed = True
         self._current[session.peer] = session
+
+    @property
+    def direct_peers(self) -> list[PeerName]:
+        """The peers to whom datagrams go without others' help."""
+        return [peer for peer, session in self._current.items() if type(session.remote) is Endpoint]
 
     def stop_using(self, session: Session) -> None:
         """Send nothing by ``session`` any more; it is still received by."""
         if self._current.get(session.peer) is session:
             del self._current[session.peer]
+            self.paths_changed = True
             self._announcer.peer_down(session.peer)
 
     def set_own_addresses(

@@ -32,6 +32,8 @@ from meshnet.wire.session import Session
 FIRST_RETRY_S = 0.3
 LAST_RETRY_S = 5.0
 STEP_IN_S = 1.5
+# So often a linked peer is called directly before it is called through others.
+PATIENT_CALLS = 3
 # How long frames may still flow when the link has broken but the peer may well be alive.
 GRACE_S = 10.0
 # After the loss of a link: how long the direct path has to show that it is still good.
@@ -259,13 +261,20 @@ class SessionKeeper:
             pair.attempts = 0
         self._drop_pending(pair)
         self._timers.set((_Task.INITIATE, pair.peer), now + _wait_s(pair.attempts))
-        if not pair.candidates:
+        ways = pair.candidates
+        if not pair.relay and pair.attempts >= PATIENT_CALLS and self._has_way_round(pair.peer):
+            # Linked, but UDP does not pass between us: others may reach it.
+            ways = (*ways, pair.peer)
+        if not ways:
             pair.reason = "the peer announces no address; waiting for it to call"
             return
-        remote = pair.candidates[pair.turn % len(pair.candidates)]
+        remote = ways[pair.turn % len(ways)]
         pair.turn += 1
         pair.attempts += 1
         self._call(pair, remote, now)
+
+    def _has_way_round(self, peer: PeerName) -> bool:
+        return self._data_path.next_hops.get(peer, peer) != peer
 
     def _try_direct(self, pair: Pair, now: float) -> None:
         """While frames go through others: is there a direct path by now?"""

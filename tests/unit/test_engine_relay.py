@@ -160,10 +160,6 @@ def test_nothing_is_dropped_once_a_line_stands() -> None:
     assert all(DropReason.NO_ROUTE not in drops for drops in after)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a route's next hop is a neighbour by TCP; where UDP is blocked, nothing goes that way",
-)
 def test_frames_reach_a_neighbour_to_whom_only_tcp_passes() -> None:
     # They have a session through a third. When a link between the two comes up, each becomes the
     # other's next hop, and what is to go through others is dropped (NO_ROUTE), though shown as
@@ -179,3 +175,24 @@ def test_frames_reach_a_neighbour_to_whom_only_tcp_passes() -> None:
     first.send(frame)
     cluster.run_for(1.0)
     assert last.frames == [frame]
+
+
+def test_neighbours_between_whom_udp_never_passed_go_through_a_third() -> None:
+    cluster = Cluster()
+    hosts = cluster.add_many(3)
+    first, _, last = hosts
+    cluster.cut(first, last, only=Transport.UDP)
+    for host in hosts[1:]:
+        host.connect(first)
+    last.connect(hosts[1])
+    cluster.run_until(cluster.meshed, within_s=20)
+    assert hops(first, last) == hops(last, first) == 1
+    assert row(first, last)["path"] == "relay"
+    cluster.run_for(1.0)
+    frame = ethernet(BROADCAST, mac(1), MARKER)
+    first.send(frame)
+    cluster.run_for(1.0)
+    assert last.frames == [frame]
+    # When UDP passes at last, it is found.
+    cluster.mend()
+    cluster.run_until(lambda: row(first, last)["path"] == "direct", within_s=60)
