@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from attrs import evolve
 
+from meshnet.crdt.dots import Origin
 from meshnet.engine import Engine, EngineConfig
+from meshnet.errors import StateError
 from meshnet.events import Event
+from meshnet.gossip.channels import LatticeT, OpenChannel
 from meshnet.ids import Endpoint, PeerName
 from meshnet.report import ConnectionReport
 from meshnet.testing.clock import Timer, TimeStandsStillError
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from meshnet.testing.cluster import Cluster
 
 E = TypeVar("E")
+P = ParamSpec("P")
 
 MAX_WAKES_AT_ONCE = 1000
 """An engine whose timer wants to be handled this often at one instant would spin a real driver."""
@@ -91,12 +96,14 @@ class Host:
             generation=self.disk.generation,
             life=int.from_bytes(drawn.stream("life")(8), "big"),
             endpoints=(*self.private, self.address),
+            durable=True,
         )
         config = evolve(config, **{**self._config, **changes})
         self.engine = Engine(config, drawn.stream("engine"), self.cluster.now)
         self.up = self.reachable = True
         self.events.clear()
         self.frames.clear()
+        self.engine.load(self.disk.journal.records(), self.cluster.now)
         for host, port in self._told:
             self.engine.connect(host, port, self.cluster.now)
         self.drain()
@@ -135,6 +142,23 @@ class Host:
         self.engine.connect(address.host, address.port, self.cluster.now)
         self.drain()
 
+    def channel(self, name: str, kind: type[LatticeT]) -> OpenChannel[LatticeT]:
+        """A channel as this life has it open; its ``value`` is what is read."""
+        return self.engine.open_channel(name, kind, self.cluster.now)
+
+    def update(
+        self,
+        channel: OpenChannel[LatticeT],
+        mutator: Callable[Concatenate[LatticeT, Origin, P], LatticeT],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> int:
+        """As `Channel.update`: the ticket, kept once ``channel.kept`` has come up to it."""
+        delta = mutator(channel.value, self.engine.channels.origin, *args, **kwargs)
+        ticket = self.engine.update(channel, delta, self.cluster.now)
+        self.drain()
+        return ticket
+
     def send(self, *frames: bytes) -> None:
         """The local side sends frames."""
         self.engine.receive_frames(frames, self.cluster.now)
@@ -169,10 +193,20 @@ class Host:
         for data, to in engine.datagrams_to_send():
             cluster.carry_datagram(self, data, to)
         self.frames.extend(engine.frames_to_deliver())
+        while records := engine.records_to_write():
+            self._write(records)
         while (event := engine.next_event()) is not None:
             self.events.append(event)
             cluster.watch.event_seen(self.nickname, event)
         self._set_alarm()
+
+    def _write(self, records: list[bytes]) -> None:
+        try:
+            self.disk.journal.append(records)
+        except StateError as error:
+            self.engine.records_refused(str(error), self.cluster.now)
+        else:
+            self.engine.records_written(self.cluster.now)
 
     def _set_alarm(self) -> None:
         """Wake at the engine's deadline. One that has moved on is seen when the alarm goes off."""

@@ -5,11 +5,14 @@ make deep SEEDS=1..3000      # many of them
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Iterator, Mapping
 
 from attrs import define
 
+from meshnet.crdt import OrSet
+from meshnet.gossip.channels import OpenChannel
 from meshnet.ids import PeerName
 from meshnet.report import PeerReport
 from meshnet.testing.cluster import Cluster
@@ -20,6 +23,8 @@ from meshnet.testing.rng import SeededRng
 PEERS = 12
 FAULTS = 8
 FAULTS_S = 15.0
+WRITES = 24
+CHANNEL = "things"
 # A dial under way may take 3 s to fail; a link the other end has lost is noticed within 25 s, and
 # peers with a lasting refusal or reached through others are dialled every 15 s.
 SETTLE_WITHIN_S = 60.0
@@ -51,6 +56,7 @@ class Scenario:
         self, seed: int, *, peers: int = PEERS, faults: int = FAULTS, replay: str = ""
     ) -> None:
         self._rng = SeededRng(seed, "scenario")
+        self._written: list[tuple[PeerName, OpenChannel[OrSet], int, str]] = []
         draw = self._rng.draw
         self.cluster = Cluster(
             seed=seed,
@@ -75,6 +81,7 @@ class Scenario:
         """Raises AssertionError with the faults that were drawn, the state and the last packets."""
         cluster = self.cluster
         schedule(cluster, self.faults)
+        self._schedule_writes()
         try:
             cluster.run_for(FAULTS_S)
             end_faults(cluster)
@@ -82,11 +89,36 @@ class Scenario:
                 lambda: settled(cluster), within_s=SETTLE_WITHIN_S, every_s=_SETTLE_EVERY_S
             )
             check_frames(cluster, self._rng.stream("frames"))
+            self._check_kept()
         except Exception as error:
             error.add_note("\n  ".join(["unsettled:", *unsettled(cluster)]))
             error.add_note("\n  ".join(["faults:", *map(repr, self.faults)]))
             raise
         return Outcome(cluster.trace.digest, round(settled_s, 1), len(cluster.trace))
+
+    def _schedule_writes(self) -> None:
+        """Everybody writes to one set now and then, whatever happens meanwhile."""
+        draw = self._rng.stream("writes").draw
+        for number in range(WRITES):
+            host = draw.choice(self.cluster.hosts)
+            self.cluster.clock.call_after(
+                draw.uniform(0.0, FAULTS_S), functools.partial(self._write, host, number)
+            )
+
+    def _write(self, host: Host, number: int) -> None:
+        if host.up:
+            opened, element = host.channel(CHANNEL, OrSet), f"element {number}"
+            ticket = host.update(opened, OrSet.add, element)
+            self._written.append((host.name, opened, ticket, element))
+
+    def _check_kept(self) -> None:
+        """What was acknowledged is there, unless its writer's disk was lost. AssertionError."""
+        hosts = [host for host in self.cluster.hosts if host.up]
+        present = set(hosts[0].channel(CHANNEL, OrSet).value)
+        names = {host.name for host in hosts}
+        for writer, opened, ticket, element in self._written:
+            if writer in names and opened.kept >= ticket:
+                assert element in present, f"{element} of {writer.short} was kept, and is lost"
 
 
 def run_seed(seed: int) -> Outcome:
@@ -154,6 +186,7 @@ def _complaints(cluster: Cluster) -> Iterator[str]:
             beyond = distances.get(route.via, {}).get(peer)
             if beyond != route.hops - 1:
                 yield f"{host.nickname} goes to {names.get(peer, peer)} by a detour"
+    yield from _differing(hosts)
     # What is known of all peers is the same everywhere.
     first = _known(hosts[0])
     for host in hosts[1:]:
@@ -163,6 +196,17 @@ def _complaints(cluster: Cluster) -> Iterator[str]:
         announced = {PeerName.parse(link["name"]) for link in _own_row(host)["connections"]}
         if announced != links[host.name]:
             yield f"{host.nickname} announces other links than it has"
+
+
+def _differing(hosts: list[Host]) -> Iterator[str]:
+    """Who holds other replicated state than the first, or shows another value of it."""
+    first = hosts[0]
+    wanted = set(first.channel(CHANNEL, OrSet).value)
+    for host in hosts[1:]:
+        if host.engine.gossip.replica.index.digest != first.engine.gossip.replica.index.digest:
+            yield f"{host.nickname} holds other fragments than {first.nickname}"
+        if set(host.channel(CHANNEL, OrSet).value) != wanted:
+            yield f"{host.nickname} shows another set than {first.nickname}"
 
 
 def _linked(host: Host) -> set[PeerName]:
