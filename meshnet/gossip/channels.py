@@ -23,7 +23,13 @@ from meshnet.errors import ConfigError, LocalProtocolError
 from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
 from meshnet.gossip.exchange import Changed, Gossip
 from meshnet.gossip.fold import Fold, overlook
-from meshnet.gossip.fragments import MAX_FRAGMENT_BYTES, Fragment, pack_channel
+from meshnet.gossip.fragments import (
+    MAX_FRAGMENT_BYTES,
+    MAX_KEY_BYTES,
+    MAX_VALUE_BYTES,
+    Fragment,
+    pack_channel,
+)
 from meshnet.gossip.keeper import Keeper
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
@@ -202,9 +208,13 @@ class Channels:
     def update(self, opened: OpenChannel[LatticeT], delta: LatticeT) -> int:
         """Join ``delta``, which a mutator of the value has made, into it: the update's ticket.
 
-        Raises LocalProtocolError when our part of the channel would be too large.
+        Raises LocalProtocolError when an entry or our part of the channel would be too large.
         """
         entries = opened.mine.publish(delta, self._origin.peer)
+        for key, value in entries.items():
+            if len(key) > MAX_KEY_BYTES or len(value or b"") > MAX_VALUE_BYTES:
+                opened.mine = opened.state_of(opened.tree)
+                raise LocalProtocolError(f"an entry too long for channel {opened.id.name!r}")
         tree = opened.tree.updated(entries.items())
         if tree is opened.tree:
             return opened.ticket  # Nothing new, but perhaps what it repeats is not kept yet.

@@ -13,7 +13,8 @@ from meshnet.ids import ChannelId, PeerName
 # exchanged for something older: two peers at their bounds would feed each other for ever.
 MAX_FRAGMENTS = 32768
 MAX_CHANNELS = 256
-MAX_TOTAL_BYTES = 512 * 1024 * 1024
+MAX_TOTAL_BYTES = 128 * 1024 * 1024
+"""As `Tree.size_bytes` counts; small entries take about six times that in memory."""
 
 FragmentId = tuple[ChannelId, PeerName]
 """A channel and a writer."""

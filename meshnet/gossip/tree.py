@@ -16,7 +16,7 @@ from meshnet.wire.crypto import HASH_BYTES, blake2b
 # From wire.md section 6.2.
 FANOUT = 16
 ENTRY_BYTES = 64
-"""What an entry counts besides its key and value: about what holding it costs."""
+"""What an entry counts besides its key and value, so that many small ones are not for nothing."""
 
 EMPTY_DIGEST = bytes(HASH_BYTES)
 
