@@ -49,6 +49,7 @@ from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
 from meshnet.peering.sessions import SessionKeeper
 from meshnet.peering.trusted import Subnet, TrustedSubnets
+from meshnet.peering.unicast import Unicast
 from meshnet.ports import Rng
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
@@ -172,6 +173,7 @@ class Engine:
             key_life=config.key_life,
         )
         self.set_trusted_subnets(config.trusted_subnets, now)
+        self.unicast = Unicast(self.name, config.life, self.data_path)
         self._targets = Targets(self.name, rng)
         self._records: dict[PeerName, PeerRecord] = {}
         # How often somebody had later fragments of ours than we, and what waits to be taken up.
@@ -354,6 +356,15 @@ class Engine:
             self._sessions.drain_data_path(now)
         if self.data_path.paths_changed:
             self._compute_routes(now)
+        if self.data_path.messages:
+            self._receive_messages(now)
+
+    def _receive_messages(self, now: float) -> None:
+        messages, self.data_path.messages = self.data_path.messages, []
+        for peer, kind, body in messages:
+            drop = self.unicast.receive(peer, kind, body, now)
+            if drop is not None:
+                self.counters.drops[drop] += 1
 
     def receive_frames(self, frames: Iterable[bytes], now: float) -> None:
         """A burst from the local side."""
@@ -383,6 +394,7 @@ class Engine:
         if self.data_path.paths_changed:
             self._compute_routes(now)
         self.data_path.handle_timer(now)
+        self.unicast.handle_timer(now)
         self._dial_due(now)
 
     # Outputs.
@@ -414,7 +426,7 @@ class Engine:
     def next_event(self) -> Event | None:
         if self._events:
             return self._events.popleft()
-        for part in (self.links, self._sessions, self.data_path):
+        for part in (self.links, self._sessions, self.data_path, self.unicast):
             if (event := part.next_event()) is not None:
                 return event
         change = self.channels.next_event()
@@ -430,6 +442,7 @@ class Engine:
             self.links.next_deadline(),
             self._sessions.next_deadline(),
             self.data_path.next_deadline(),
+            self.unicast.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
             self._now if self.gossip.has_more_to_send else None,
             self.channels.next_work_at(self._now),

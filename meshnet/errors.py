@@ -48,6 +48,10 @@ class ListenError(MeshError):
     """The listening address cannot be had (in use, not local, no permission)."""
 
 
+class DeliveryError(MeshError):
+    """A message to another peer was not delivered in time, or nobody reads it. The text says."""
+
+
 class ApiError(MeshError):
     """A node could not be reached over its local API, or refused the request."""
 

@@ -109,6 +109,23 @@ class ProbeAnswered:
 
 
 @define(frozen=True)
+class MessageReceived:
+    """``peer`` sent a message on a topic that is read here."""
+
+    peer: PeerName
+    topic: str
+    payload: bytes
+
+
+@define(frozen=True)
+class MessageAnswered:
+    """What became of a message of ours: delivered, or ``reason`` says why not."""
+
+    number: int
+    reason: str
+
+
+@define(frozen=True)
 class ChannelChanged:
     """What users see of a channel has changed: values of the type's own change classes."""
 
@@ -169,6 +186,8 @@ Event = (
     | SessionRenewed
     | SessionLost
     | ProbeAnswered
+    | MessageReceived
+    | MessageAnswered
     | ChannelChanged
     | UpdatesKept
     | UpdatesLost

@@ -22,6 +22,8 @@ from meshnet.events import (
     LinkLost,
     LinkRefused,
     LoopSuspected,
+    MessageAnswered,
+    MessageReceived,
     PeerDiscovered,
     ProbeAnswered,
     SessionEstablished,
@@ -85,7 +87,14 @@ class EventLog:
                 self._warn_seldom("too much broadcast", {"side": _side(side)})
             case LoopSuspected(mac):
                 self._warn_seldom("loop suspected", {"mac": mac})
-            case ProbeAnswered() | ChannelChanged() | UpdatesKept() | UpdatesLost():
+            case (
+                ProbeAnswered()
+                | MessageReceived()
+                | MessageAnswered()
+                | ChannelChanged()
+                | UpdatesKept()
+                | UpdatesLost()
+            ):
                 pass  # For who asked.
 
     def _link_refused(self, event: LinkRefused) -> None:

@@ -20,10 +20,19 @@ from meshnet.aio.channel import Channel
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
 from meshnet.aio.event_log import EventLog
+from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
 from meshnet.errors import LocalProtocolError
-from meshnet.events import ChannelChanged, Event, ProbeAnswered, UpdatesKept, UpdatesLost
+from meshnet.events import (
+    ChannelChanged,
+    Event,
+    MessageAnswered,
+    MessageReceived,
+    ProbeAnswered,
+    UpdatesKept,
+    UpdatesLost,
+)
 from meshnet.gossip.channels import LatticeT
 from meshnet.ids import ChannelId, Endpoint, PeerName, join_host_port
 from meshnet.peering.event_counts import EventCounts
@@ -73,6 +82,7 @@ class Mesh:
         self._counts = EventCounts()
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._channels: dict[ChannelId, Channel[Any]] = {}
+        self._post: PostOffice | None = None
         # So that a reload computes only what is new: (password, network) -> psk. In memory only.
         self._derived: dict[tuple[str, str], bytes] = {}
 
@@ -103,6 +113,7 @@ class Mesh:
                 trusted_subnets=config.subnets(),
             )
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
+            self._post = PostOffice(self._engine.unicast)
             journal = self._state.journal if self._state is not None else None
             if journal is not None:
                 self._engine.load(journal.records(), time.monotonic())
@@ -125,6 +136,8 @@ class Mesh:
         if self._driver is not None:
             await self._driver.stop()
         self._driver = self._engine = None
+        if self._post is not None:
+            self._post.end()
         for channel in self._channels.values():
             channel.end()
         self._channels.clear()
@@ -173,6 +186,26 @@ class Mesh:
         known = self._running.forget(*parse_peer(peer), time.monotonic())
         self._drain()
         return known
+
+    async def send(
+        self, peer: PeerName, topic: str, payload: bytes, *, timeout_s: float = 5.0
+    ) -> None:
+        """Send up to 1024 bytes to who reads ``topic`` at ``peer``; it is there when this returns.
+
+        Delivered once, sealed for ``peer`` whichever way it goes, and sent again until it is
+        acknowledged. Raises DeliveryError when that fails: it may have been delivered all the same
+        if only the answers were lost. Raises ValueError for what is too long.
+        """
+        engine, now = self._running, time.monotonic()
+        number = engine.unicast.send(peer, topic, payload, timeout_s=timeout_s, now=now)
+        await self._post_office.answer(number, self._drain)
+
+    def read(self, topic: str) -> Reader:
+        """Messages that other peers send on ``topic``: an async context manager to iterate over.
+
+        Entering raises ConfigError when the topic has a reader already.
+        """
+        return Reader(topic, self._post_office)
 
     def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Announce these addresses of ours from now on."""
@@ -331,6 +364,12 @@ class Mesh:
         ]
 
     @property
+    def _post_office(self) -> PostOffice:
+        if self._post is None:
+            raise LocalProtocolError(_NOT_STARTED)
+        return self._post
+
+    @property
     def _running(self) -> Engine:
         if self._engine is None:
             raise LocalProtocolError(_NOT_STARTED)
@@ -372,6 +411,9 @@ class Mesh:
             channel = self._channels.get(event.channel)
             if channel is not None:
                 channel.receive(event)
+            return
+        if isinstance(event, MessageReceived | MessageAnswered):
+            self._post_office.receive(event)
             return
         self._changed.set()
         self._counts.count(event)

@@ -67,6 +67,7 @@ class DataPath:
 
     ``confirmed`` collects sessions whose first datagram has just proved the other end's keys, and
     ``probe_acks`` answered probes (session, probe id): both for the session keeper to drain.
+    ``messages`` are parts that concern neither frames nor sessions, with who sent them.
     """
 
     def __init__(self, our_name: PeerName, switch: Switch, counters: Counters) -> None:
@@ -84,6 +85,7 @@ class DataPath:
         self.counters = counters
         self.confirmed: list[Session] = []
         self.probe_acks: list[tuple[Session, int]] = []
+        self.messages: list[tuple[PeerName, PartType, bytes]] = []
         self._by_index: dict[int, Session] = {}
         self._current: dict[PeerName, Session] = {}
         self._datagrams: list[Datagram] = []
@@ -253,6 +255,11 @@ class DataPath:
         if conflict is not None:
             self._events.append(conflict)
 
+    def send_part(self, peer: PeerName, part: bytes, now: float) -> bool:
+        """Send a packed part in the session with ``peer``; False when there is none."""
+        session = self._current.get(peer)
+        return session is not None and self._send(session, part, now)
+
     def send_probe(self, session: Session, probe_id: int, now: float) -> None:
         """Ask the other end of ``session`` for a sign of life."""
         self._send(session, pack_part(PartType.PROBE, probe_id.to_bytes(PROBE_BYTES, "big")), now)
@@ -370,6 +377,8 @@ class DataPath:
                     self._send(session, pack_part(PartType.PROBE_ACK, body), now)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
+            elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):
+                self.messages.append((session.peer, PartType(part_type), body))
             elif part_type == PartType.RELAY:
                 if type(source) is Endpoint:
                     self._receive_relayed(body, session.peer, now)

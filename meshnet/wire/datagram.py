@@ -44,6 +44,9 @@ class PartType(enum.IntEnum):
     PROBE_ACK = 3
     RELAY = 4
     """The relay header, and a whole DATA datagram for another peer, sealed for that peer alone."""
+    MESSAGE = 5
+    """Something for whoever reads its topic at the other end (section 5.8), and the answer."""
+    MESSAGE_ACK = 6
 
 
 # From wire.md section 5.6: source, destination, how many more peers may pass it on.
