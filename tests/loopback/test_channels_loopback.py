@@ -108,17 +108,20 @@ def test_one_name_and_two_types_are_two_channels() -> None:
 def test_a_peer_that_does_not_open_a_channel_passes_it_on() -> None:
     async def test() -> None:
         # A line: only the middle is told of both, and nobody dials on their own.
-        async with mesh(discovery=False) as a, mesh(a, discovery=False) as middle:
-            async with mesh(middle, discovery=False) as c:
-                one, other = a.channel("far", OrSet), c.channel("far", OrSet)
-                await one.update(OrSet.add, "over the middle")
-                await until(lambda: "over the middle" in other.value)
-                await other.update(OrSet.add, "and back")
-                await until(lambda: "and back" in one.value)
-                links = a.report()["connections"]
-                assert [row["path"] for row in links if row["peer"] == str(c.name)] != ["direct"]
-                [row] = [row for row in middle.report()["channels"] if row["name"] == "far"]
-                assert row["entries"] == 2
+        async with (
+            mesh(discovery=False) as a,
+            mesh(a, discovery=False) as middle,
+            mesh(middle, discovery=False) as c,
+        ):
+            one, other = a.channel("far", OrSet), c.channel("far", OrSet)
+            await one.update(OrSet.add, "over the middle")
+            await until(lambda: "over the middle" in other.value)
+            await other.update(OrSet.add, "and back")
+            await until(lambda: "and back" in one.value)
+            links = a.report()["connections"]
+            assert [row["path"] for row in links if row["peer"] == str(c.name)] != ["direct"]
+            [row] = [row for row in middle.report()["channels"] if row["name"] == "far"]
+            assert row["entries"] == 2
 
     run(test)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -256,7 +255,7 @@ class CountedMap(LwwMap):
 
 
 @pytest.fixture
-def most_in_a_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def most_in_a_call(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many entries each call of an engine has joined."""
     counts: list[int] = []
 
@@ -273,7 +272,7 @@ def most_in_a_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     for name in ("receive_link_bytes", "handle_timer", "open_channel", "links_to_send"):
         counting(name)
-    yield counts
+    return counts
 
 
 LAMPORT_1 = (1).to_bytes(8, "big") + b"\x01"
