@@ -81,8 +81,8 @@ class OpenChannel(Generic[LatticeT]):
         own = fragments.get(writer)
         self.trees = {name: fragment.tree for name, fragment in fragments.items()}
         """Everybody's entries; our own with those that wait to be signed."""
-        self.signed = own.tree if own is not None else EMPTY
-        """Our entries in our last signed fragment."""
+        self.signed: Tree | None = own.tree if own is not None else EMPTY
+        """Our entries in our last signed fragment; None: they are to be signed in any case."""
         self.mine = self.state_of(self.tree)
         """The state that our own entries make. The value holds it at all times, however far behind
         it is: a mutator that did not see our own writes would name two of them alike."""
@@ -359,7 +359,9 @@ class Channels:
         if opened is not None:
             self._tell(opened, opened.take_up(fragment.tree))
             if opened.tree.digest != fragment.tree.digest:
-                return  # `flush` signs both together.
+                # To be signed above it, also where it says nothing that we do not.
+                opened.signed = None
+                return
             # To sign it again would only make a twin of ours answer, and so on for ever.
             opened.signed = opened.tree
         self._gossip.publish(channel, fragment)

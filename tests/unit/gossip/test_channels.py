@@ -397,6 +397,23 @@ def test_what_the_mesh_has_of_ours_is_ours_again() -> None:
     assert names.value == fresh_fold(member.gossip.replica, NAMES, OrSet)
 
 
+def test_what_we_have_more_of_than_the_mesh_is_signed_above_its_number() -> None:
+    member = Member()
+    names = member.channels.open("names", OrSet)
+    for element in ("one", "two"):
+        member.update(names, OrSet.add, element)
+        member.flush()
+    less = fragment_by(ALICE, NAMES, names.tree.updated([(next(iter(names.tree))[0], None)]), 2**50)
+    member.gossip.go_above(NAMES, less.head.sequence)
+    member.channels.take_back(NAMES, less)
+    member.flush()
+    held = member.gossip.replica.get(NAMES, ALICE.name)
+    assert held is not None
+    assert held.head.order > less.head.order
+    assert held.tree.digest == names.tree.digest
+    assert not member.channels.can_flush
+
+
 def test_what_says_the_same_is_not_signed_again() -> None:
     """Or two that hold one key would answer each other without end."""
     member = Member()
