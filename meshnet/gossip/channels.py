@@ -113,12 +113,17 @@ class OpenChannel(Generic[LatticeT]):
         """What entries of ours mean."""
         return self.kind.from_entries(dict(tree), self._writer, overlook)
 
-    def settled(self) -> Tree:
-        """Our entries without what others have beaten or removed."""
+    def settle_when_grown(self) -> None:
+        """Drop of our entries what others have beaten or removed, when that may be much."""
+        grown = len(self.tree) > SETTLE_FACTOR * self.settled_entries + SETTLE_ENTRIES
+        # Not by a value that may hold what its writer has taken back: nothing would be left then.
+        if not grown or self.refold is not None or not self.fold.only_grew:
+            return
+        before = self.tree
         dropped = self.mine.settle(self.value, self._writer)
-        tree = self.tree.updated(dropped.items())
+        self.trees[self._writer] = tree = before.updated(dropped.items())
         self.settled_entries = len(tree)
-        return tree
+        self.fold.write(self._writer, self.kind(), before, tree)
 
     def write(self, delta: LatticeT, tree: Tree) -> list[Any]:
         """An update of ours: its effect on the value, and our entries with it."""
@@ -277,8 +282,7 @@ class Channels:
         self._in_flight = []
         for opened in self._open.values():
             if opened.tree is not opened.signed:
-                if len(opened.tree) > SETTLE_FACTOR * opened.settled_entries + SETTLE_ENTRIES:
-                    opened.trees[self._origin.peer] = opened.settled()
+                opened.settle_when_grown()
                 fragment = self._gossip.sign(opened.id, opened.tree)
                 self._in_flight.append((opened, fragment, opened.ticket))
                 opened.signed = opened.tree

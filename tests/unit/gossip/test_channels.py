@@ -13,7 +13,13 @@ from meshnet.engine import Engine
 from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.events import UpdatesKept, UpdatesLost
 from meshnet.gossip import channels as channels_module
-from meshnet.gossip.channels import OPEN_ENTRIES, REFOLD_INTERVAL_S, SLICE_ENTRIES
+from meshnet.gossip.channels import (
+    OPEN_ENTRIES,
+    REFOLD_INTERVAL_S,
+    SETTLE_ENTRIES,
+    SLICE_ENTRIES,
+    OpenChannel,
+)
 from meshnet.gossip.fragments import MAX_KEY_BYTES as MAX_PACKED_KEY_BYTES
 from meshnet.gossip.fragments import MAX_VALUE_BYTES as MAX_PACKED_VALUE_BYTES
 from meshnet.gossip.messages import MAX_BODY_BYTES
@@ -204,6 +210,45 @@ def test_writes_before_the_value_has_caught_up_name_nothing_twice() -> None:
     assert len(names.value) == 4 * OPEN_ENTRIES + 1
     assert "new" in names.value
     assert names.value == fresh_fold(member.gossip.replica, NAMES, OrSet)
+
+
+def beaten(member: Member) -> OpenChannel[LwwMap]:
+    """A map in which every key of ours was then written by Bob."""
+    names = member.channels.open("names", LwwMap)
+    for number in range(2 * SETTLE_ENTRIES):
+        member.update(names, LwwMap.put, f"{number}", b"ours")
+    theirs = LwwMap()
+    for number in range(2 * SETTLE_ENTRIES):
+        theirs.apply(names.value.put(Origin(BOB.name, 1), f"{number}", b"theirs"))
+    member.hear(names.id, fragment_by(BOB, names.id, theirs.to_entries(BOB.name)))
+    member.catch_up()
+    return names
+
+
+def test_what_others_have_beaten_is_not_said_for_ever() -> None:
+    member = Member()
+    names = beaten(member)
+    before = names.value.copy()
+    member.flush()
+    assert len(names.tree) == 0
+    assert names.value == before == fresh_fold(member.gossip.replica, names.id, LwwMap)
+    # That is no reason to make the value anew, now or with the next write.
+    member.update(names, LwwMap.put, "0", b"ours again")
+    member.flush()
+    assert not names.is_behind
+
+
+def test_nothing_is_dropped_for_what_its_writer_has_taken_back() -> None:
+    member = Member()
+    names = beaten(member)
+    member.hear(names.id, fragment_by(BOB, names.id, {}, 2))
+    member.channels.work(0.0)
+    assert not names.fold.only_grew
+    member.flush()
+    member.catch_up(now=100.0)
+    assert len(names.tree) == 2 * SETTLE_ENTRIES
+    assert set(dict(names.value.items()).values()) == {b"ours"}
+    assert names.value == fresh_fold(member.gossip.replica, names.id, LwwMap)
 
 
 # What others write.
