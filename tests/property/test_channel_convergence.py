@@ -35,7 +35,7 @@ class Run:
         self.opened: dict[Engine, dict[str, OpenChannel[Any]]] = {}
         self.views: dict[tuple[Engine, str], dict[Any, Any]] = {}
         self.told: dict[Engine, int] = {}
-        self.hosts = [self.cluster.add(f"host{n}", durable=True) for n in range(peers)]
+        self.hosts = [self.cluster.add(f"host{n}") for n in range(peers)]
         self.clones: list[Host] = []
         self.older: dict[Host, MemoryState] = {}
         # In half of the runs disks are in trouble all the time: what goes wrong goes wrong twice.
@@ -128,7 +128,7 @@ class Run:
             host.start()
         elif not self.clones:
             # Somebody starts a copy of the disk beside the original.
-            self.clones.append(self.cluster.add(host.nickname, durable=True))
+            self.clones.append(self.cluster.add(host.nickname))
             clone = self.clones[0]
             clone.crash()
             clone.disk = copy.deepcopy(host.disk)
