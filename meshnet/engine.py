@@ -260,13 +260,15 @@ class Engine:
         if name == TOPOLOGY.name:
             raise ConfigError(f"channel {name!r} is the mesh's own")
         self._now = now
-        return self.channels.open(name, kind)
+        opened = self.channels.open(name, kind)
+        if self.channels.can_flush:
+            self._flush_soon(now)
+        return opened
 
     def update(self, channel: OpenChannel[LatticeT], delta: LatticeT, now: float) -> int:
         """Join ``delta`` into a channel: a ticket, which `UpdatesKept` acknowledges."""
         ticket = self.channels.update(channel, delta)
-        if not self._timers.is_set(_Task.FLUSH):
-            self._timers.set(_Task.FLUSH, now + FLUSH_DELAY_S)
+        self._flush_soon(now)
         return ticket
 
     def set_own_addresses(
@@ -318,6 +320,7 @@ class Engine:
 
     def records_written(self, now: float) -> None:
         """What `records_to_write` gave last is durable."""
+        self._now = now
         self.channels.written()
         self._follow_gossip(now)
         self.channels.flush()
@@ -326,6 +329,7 @@ class Engine:
         """What `records_to_write` gave last could not be written, and is not there."""
         self._now = now
         self.channels.not_written(reason)
+        self.channels.flush()
 
     def link_writable(self, link_id: LinkId, writable: bool, now: float) -> None:
         """Whether the connection takes more bytes without our keeping them in memory."""
@@ -604,7 +608,11 @@ class Engine:
                 self._publish_record(again=True)
             else:
                 self.channels.take_back(channel, fragment)
-                self._timers.set(_Task.FLUSH, now + FLUSH_DELAY_S)
+                self._flush_soon(now)
+
+    def _flush_soon(self, now: float) -> None:
+        if not self._timers.is_set(_Task.FLUSH):
+            self._timers.set(_Task.FLUSH, now + FLUSH_DELAY_S)
 
     def _publish_record(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from time import monotonic
 from typing import Any, Concatenate, Generic, ParamSpec
+from weakref import WeakSet
 
 from meshnet.crdt.dots import Origin
 from meshnet.engine import Engine
@@ -35,7 +36,8 @@ class Channel(Generic[LatticeT]):
         self._opened = opened
         self._drain = drain
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._streams: set[_Stream] = set()
+        # Who reads no further drops its stream, and it is gone from here.
+        self._streams: WeakSet[_Stream] = WeakSet()
 
     @property
     def name(self) -> str:
@@ -76,24 +78,23 @@ class Channel(Generic[LatticeT]):
         self._drain()
         await kept
 
-    async def changes(self) -> AsyncIterator[Any]:
-        """What users see change from now on, as values of the type's change class.
+    def changes(self) -> AsyncIterator[Any]:
+        """What users see change from this call on, as values of the type's change class.
 
         Raises LocalProtocolError for a reader that falls `MAX_CHANGES_BEHIND` changes behind: read
         the value anew. Ends with the mesh.
         """
         stream = _Stream()
-        self._streams.add(stream)
-        try:
-            while (change := await stream.next()) is not None:
-                yield change
-        finally:
-            self._streams.discard(stream)
+        if self._engine is None:
+            stream.end()
+        else:
+            self._streams.add(stream)
+        return stream
 
     def receive(self, event: ChannelChanged | UpdatesKept | UpdatesLost) -> None:
         """For `Mesh`: what the engine says of this channel."""
         if isinstance(event, ChannelChanged):
-            for stream in self._streams:
+            for stream in list(self._streams):
                 stream.add(event.changes)
         elif isinstance(event, UpdatesKept):
             while self._waiting and self._waiting[0][0] <= event.ticket:
@@ -107,7 +108,7 @@ class Channel(Generic[LatticeT]):
         """For `Mesh`: it has ended."""
         self._engine = None
         self._fail(LocalProtocolError(f"channel {self.name!r}: the mesh ended before it was kept"))
-        for stream in self._streams:
+        for stream in list(self._streams):
             stream.end()
 
     def _fail(self, error: Exception) -> None:
@@ -117,8 +118,8 @@ class Channel(Generic[LatticeT]):
                 kept.set_exception(error)
 
 
-class _Stream:
-    """One reader's changes. None ends it."""
+class _Stream(AsyncIterator[Any]):
+    """One reader's changes."""
 
     def __init__(self) -> None:
         self._changes: deque[Any] = deque()
@@ -126,7 +127,8 @@ class _Stream:
         self._ended = self._too_slow = False
 
     def add(self, changes: tuple[Any, ...]) -> None:
-        self._changes.extend(changes)
+        if not self._too_slow:
+            self._changes.extend(changes)
         if len(self._changes) > MAX_CHANGES_BEHIND:
             self._changes.clear()
             self._too_slow = True
@@ -136,12 +138,12 @@ class _Stream:
         self._ended = True
         self._arrived.set()
 
-    async def next(self) -> Any | None:
+    async def __anext__(self) -> Any:
         while not self._changes:
             if self._too_slow:
                 raise LocalProtocolError("this reader fell too far behind: read the value anew")
             if self._ended:
-                return None
+                raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
         return self._changes.popleft()

@@ -57,7 +57,8 @@ class JournalWriter:
         """Begin the journal anew when it has grown; nothing else is being written meanwhile."""
         if not self._journal.wants_compaction:
             return
-        snapshot = self._engine.channels.snapshot()
+        # In the thread too: fragments are values, and none is written down before this is over.
+        snapshot = await loop.run_in_executor(self._thread, self._engine.channels.snapshot)
         try:
             await loop.run_in_executor(self._thread, self._journal.compact, snapshot)
         except StateError as error:

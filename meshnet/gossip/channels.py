@@ -19,7 +19,7 @@ from attrs import define
 
 from meshnet.crdt.base import Lattice
 from meshnet.crdt.dots import Origin
-from meshnet.errors import ConfigError, LocalProtocolError
+from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
 from meshnet.gossip.exchange import Changed, Gossip
 from meshnet.gossip.fold import Fold, overlook
@@ -31,6 +31,7 @@ from meshnet.gossip.fragments import (
     pack_channel,
 )
 from meshnet.gossip.keeper import Keeper
+from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.cursor import MalformedError
@@ -80,15 +81,19 @@ class OpenChannel(Generic[LatticeT]):
         own = fragments.get(writer)
         self.trees = {name: fragment.tree for name, fragment in fragments.items()}
         """Everybody's entries; our own with those that wait to be signed."""
-        self.signed = own.tree if own is not None else EMPTY
-        """Our entries in our last signed fragment."""
+        self.signed: Tree | None = own.tree if own is not None else EMPTY
+        """Our entries in our last signed fragment; None: they are to be signed in any case."""
         self.mine = self.state_of(self.tree)
-        """The state that our own entries make."""
+        """The state that our own entries make. The value holds it at all times, however far behind
+        it is: a mutator that did not see our own writes would name two of them alike."""
         self.fold = Fold(kind, self.trees, on_bad)
+        self.fold.write(writer, self.mine, EMPTY, self.tree)
         self.refold: Fold[LatticeT] | None = None
         """The value on its way to be computed anew."""
         self.refolded_at = float("-inf")
         self.settled_entries = len(self.tree)
+        self.is_undoing = False
+        """True until the value is rid of updates that the disk refused."""
 
     @property
     def value(self) -> LatticeT:
@@ -108,32 +113,45 @@ class OpenChannel(Generic[LatticeT]):
         """What entries of ours mean."""
         return self.kind.from_entries(dict(tree), self._writer, overlook)
 
-    def settled(self) -> Tree:
-        """Our entries without what others have beaten or removed."""
+    def settle_when_grown(self) -> None:
+        """Drop of our entries what others have beaten or removed, when that may be much."""
+        grown = len(self.tree) > SETTLE_FACTOR * self.settled_entries + SETTLE_ENTRIES
+        # Not by a value that may hold what its writer has taken back: nothing would be left then.
+        if not grown or self.refold is not None or not self.fold.only_grew:
+            return
+        before = self.tree
         dropped = self.mine.settle(self.value, self._writer)
-        tree = self.tree.updated(dropped.items())
+        self.trees[self._writer] = tree = before.updated(dropped.items())
         self.settled_entries = len(tree)
-        return tree
+        self.fold.write(self._writer, self.kind(), before, tree)
 
     def write(self, delta: LatticeT, tree: Tree) -> list[Any]:
         """An update of ours: its effect on the value, and our entries with it."""
-        self.trees[self._writer] = tree
+        before, self.trees[self._writer] = self.tree, tree
         self.ticket += 1
-        for fold in (self.fold, self.refold):
-            if fold is not None:
-                fold.has_joined(self._writer, tree)
         if self.refold is not None:
-            self.refold.value.apply(delta)
-        return self.fold.value.apply(delta)
+            self.refold.write(self._writer, delta, before, tree)
+        return self.fold.write(self._writer, delta, before, tree)
 
-    def reset_own(self, tree: Tree, *, signed: bool) -> None:
-        """Our entries are these, however they came about."""
-        self.trees[self._writer] = tree
-        if signed:
-            self.signed = tree
-        self.refolded_at = float("-inf")  # What is gone shall be seen to be gone at once.
+    def take_up(self, tree: Tree) -> list[Any]:
+        """Entries of ours that another life of ours wrote: they count as ours again."""
+        self.mine.apply(self.state_of(tree))
+        joined = Tree.of(self.mine.to_entries(self._writer).items())
+        if joined.digest != self.tree.digest:
+            self.trees[self._writer] = joined
+            self.changed(self._writer)
+        return self.fold.value.apply(self.mine)
+
+    def undo(self, tree: Tree) -> list[Any]:
+        """Our entries are these again: what came on top of them is refused."""
+        self.trees[self._writer] = self.signed = tree
+        self.ticket = self.kept
         self.mine = self.state_of(tree)
-        self.changed(self._writer)
+        self.fold.changed(self._writer)
+        self.refold = Fold(self.kind, self.trees, None)
+        self.is_undoing = True
+        # A small channel is itself again before anybody can look.
+        return self._go_on_refolding(self.refold, OPEN_ENTRIES)
 
     def changed(self, writer: PeerName) -> None:
         for fold in (self.fold, self.refold):
@@ -143,15 +161,28 @@ class OpenChannel(Generic[LatticeT]):
     def work(self, now: float, limit: int) -> list[Any]:
         """Bring the value up to date, as far as that goes in one slice."""
         changes = self.fold.catch_up(limit)
-        if not self.fold.only_grew and self.refold is None and now >= self.next_refold_at:
-            self.refold = Fold(self.kind, self.trees, self._on_bad)
+        if self.refold is not None:
+            changes += self._go_on_refolding(self.refold, limit)
+        elif not self.fold.only_grew and now >= self.next_refold_at:
+            # What is bad has been told of once already.
+            self.refold = Fold(self.kind, self.trees, None)
             self.refolded_at = now
-        elif self.refold is not None:
-            self.refold.catch_up(limit)
-            if not self.refold.is_behind:
-                before, self.fold, self.refold = self.fold.value, self.refold, None
-                changes += self.fold.value.changes_since(before)
         return changes
+
+    def _go_on_refolding(self, refold: Fold[LatticeT], limit: int) -> list[Any]:
+        refold.catch_up(limit)
+        if refold.is_behind:
+            return []
+        before, self.fold, self.refold = self.fold.value, refold, None
+        self.fold.on_bad = self._on_bad
+        self.is_undoing = False
+        return self.fold.value.changes_since(before)
+
+    def next_work_at(self, now: float) -> float | None:
+        """When `work` should be called next; None: not before something changes."""
+        if self.fold.is_behind or self.refold is not None:
+            return now
+        return None if self.fold.only_grew else self.next_refold_at
 
     @property
     def next_refold_at(self) -> float:
@@ -174,8 +205,10 @@ class Channels:
         self._records: list[bytes] = []
         # Our fragments that are being written, with the tickets they acknowledge.
         self._in_flight: list[tuple[OpenChannel[Any], Fragment, int]] | None = None
-        # Others' fragments that have changed since they were last written.
-        self._unkept: dict[tuple[ChannelId, PeerName], None] = {}
+        # Fragments that are not as they were last written, less our own updates; and those of
+        # them that are being written.
+        self._unkept: dict[FragmentId, None] = {}
+        self._being_kept: dict[FragmentId, None] = {}
         self._events: deque[ChannelEvent] = deque()
 
     def open(self, name: str, kind: type[LatticeT]) -> OpenChannel[LatticeT]:
@@ -200,6 +233,10 @@ class Channels:
             fragments = self._gossip.replica.channel(channel)
             opened = OpenChannel(channel, kind, self._origin.peer, fragments, bad)
             self._open[channel] = opened
+            kept = self._keeper.get(channel, self._origin.peer)
+            if kept is not None:
+                # The mesh may have had a later fragment of ours that lacks some of it.
+                opened.take_up(kept.tree)
             opened.fold.catch_up(OPEN_ENTRIES)
         if opened.kind is not kind:
             raise ConfigError(f"channel {name!r} is open with another class called {kind.name}")
@@ -208,8 +245,11 @@ class Channels:
     def update(self, opened: OpenChannel[LatticeT], delta: LatticeT) -> int:
         """Join ``delta``, which a mutator of the value has made, into it: the update's ticket.
 
-        Raises LocalProtocolError when an entry or our part of the channel would be too large.
+        Raises LocalProtocolError when our part of the channel, or an entry of it, would be too
+        large, and StateError while what the disk refused is being undone.
         """
+        if opened.is_undoing:
+            raise StateError("the disk has refused updates, which are being undone; try again")
         entries = opened.mine.publish(delta, self._origin.peer)
         for key, value in entries.items():
             if len(key) > MAX_KEY_BYTES or len(value or b"") > MAX_VALUE_BYTES:
@@ -242,8 +282,7 @@ class Channels:
         self._in_flight = []
         for opened in self._open.values():
             if opened.tree is not opened.signed:
-                if len(opened.tree) > SETTLE_FACTOR * opened.settled_entries + SETTLE_ENTRIES:
-                    opened.trees[self._origin.peer] = opened.settled()
+                opened.settle_when_grown()
                 fragment = self._gossip.sign(opened.id, opened.tree)
                 self._in_flight.append((opened, fragment, opened.ticket))
                 opened.signed = opened.tree
@@ -266,8 +305,12 @@ class Channels:
         """The last records are durable: tell everybody, and who waits for it."""
         batch, self._in_flight = self._in_flight or [], None
         self._keeper.done()
+        self._being_kept.clear()
         for opened, fragment, ticket in batch:
-            self._gossip.publish(opened.id, fragment)
+            held = self._gossip.replica.get(opened.id, self._origin.peer)
+            # Not in place of a later one of ours that the mesh had meanwhile.
+            if held is None or held.head.order < fragment.head.order:
+                self._gossip.publish(opened.id, fragment)
             opened.kept = ticket
             self._events.append(UpdatesKept(opened.id, ticket))
 
@@ -275,9 +318,11 @@ class Channels:
         """The disk refused: what nobody was told is undone."""
         batch, self._in_flight = self._in_flight or [], None
         self._keeper.undo()
+        self._unkept = self._being_kept | self._unkept
+        self._being_kept = {}
         for opened, _, _ in batch:
             own = self._gossip.replica.get(opened.id, self._origin.peer)
-            opened.reset_own(own.tree if own is not None else EMPTY, signed=True)
+            self._tell(opened, opened.undo(own.tree if own is not None else EMPTY))
             self._events.append(UpdatesLost(opened.id, reason))
 
     def keep_others(self) -> None:
@@ -287,11 +332,11 @@ class Channels:
         self._in_flight = []
         for channel, writer in self._unkept:
             fragment = self._gossip.replica.get(channel, writer)
-            if fragment is not None:
+            if fragment is not None and fragment is not self._keeper.get(channel, writer):
                 self._records.append(self._keeper.record_of(channel, fragment))
-        self._unkept.clear()
+        self._being_kept, self._unkept = self._unkept, {}
         if not self._records:
-            self._in_flight = None
+            self.written()
 
     def snapshot(self) -> list[bytes]:
         """All that is kept, to begin the journal anew with, while nothing is being written."""
@@ -315,29 +360,33 @@ class Channels:
         It is ours again, joined with what we have written since.
         """
         opened = self._open.get(channel)
-        if opened is None or opened.tree is EMPTY:
-            self._gossip.publish(channel, fragment)
-            if opened is not None:
-                opened.reset_own(fragment.tree, signed=True)
-            return
-        opened.mine.apply(opened.state_of(fragment.tree))
-        entries = opened.mine.to_entries(self._origin.peer)
-        opened.reset_own(Tree.of(entries.items()), signed=False)
+        if opened is not None:
+            self._tell(opened, opened.take_up(fragment.tree))
+            if opened.tree.digest != fragment.tree.digest:
+                # To be signed above it, also where it says nothing that we do not.
+                opened.signed = None
+                return
+            # To sign it again would only make a twin of ours answer, and so on for ever.
+            opened.signed = opened.tree
+        self._gossip.publish(channel, fragment)
+        key = (channel, self._origin.peer)
+        if opened is not None or self._keeper.get(*key) is None:
+            # Else the disk may have what this lacks: it is joined when the channel is opened.
+            self._unkept[key] = None
 
     def next_work_at(self, now: float) -> float | None:
         """When `work` should be called next; None: not before something changes."""
-        times = [
-            now if opened.fold.is_behind or opened.refold is not None else opened.next_refold_at
-            for opened in self._open.values()
-            if opened.is_behind
-        ]
-        return min(times, default=None)
+        times = (opened.next_work_at(now) for opened in self._open.values())
+        return min((at for at in times if at is not None), default=None)
 
     def work(self, now: float) -> None:
-        """Bring values up to date, for a millisecond or so."""
-        for opened in self._open.values():
-            if opened.is_behind:
+        """Bring a value up to date, for a millisecond or so; the channels take turns."""
+        for channel, opened in self._open.items():
+            work_at = opened.next_work_at(now)
+            if work_at is not None and work_at <= now:
+                self._open[channel] = self._open.pop(channel)
                 self._tell(opened, opened.work(now, SLICE_ENTRIES))
+                return
 
     def next_event(self) -> ChannelEvent | None:
         return self._events.popleft() if self._events else None

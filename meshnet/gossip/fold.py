@@ -24,14 +24,16 @@ class Fold(Generic[LatticeT]):
     """``value`` is the join of what has been joined so far; `is_behind` while that is not all.
 
     ``trees``: every writer's entries as they are now, a live view. ``on_bad`` is told of entries
-    that mean nothing to the type.
+    that mean nothing to the type; None: that has been done.
     """
 
-    def __init__(self, kind: type[LatticeT], trees: Mapping[PeerName, Tree], on_bad: OnBad) -> None:
+    def __init__(
+        self, kind: type[LatticeT], trees: Mapping[PeerName, Tree], on_bad: OnBad | None
+    ) -> None:
         self.value = kind()
         self._kind = kind
         self._trees = trees
-        self._on_bad = on_bad
+        self.on_bad = on_bad
         self._joined: dict[PeerName, Tree] = {}
         self._behind: dict[PeerName, None] = dict.fromkeys(trees)
         self._under_way: tuple[PeerName, Tree, Iterator[Difference]] | None = None
@@ -46,10 +48,16 @@ class Fold(Generic[LatticeT]):
         """``writer``'s entries are others now."""
         self._behind[writer] = None
 
-    def has_joined(self, writer: PeerName, tree: Tree) -> None:
-        """The value holds what ``writer`` says in ``tree``: our own updates count at once."""
-        self._joined[writer] = tree
-        self._behind.pop(writer, None)
+    def write(self, writer: PeerName, delta: LatticeT, before: Tree, now: Tree) -> list[Any]:
+        """Join an update at once, by which ``writer``'s entries become ``now``; what changes."""
+        under_way = self._under_way is not None and self._under_way[0] == writer
+        if self._joined.get(writer, EMPTY) is before and not under_way:
+            self._joined[writer] = now
+            self._behind.pop(writer, None)
+        else:
+            # Of what was there before something is still to be joined.
+            self._behind[writer] = None
+        return self.value.apply(delta)
 
     def catch_up(self, limit: int) -> list[Any]:
         """Join up to ``limit`` changed entries; what users see change."""
@@ -73,14 +81,26 @@ class Fold(Generic[LatticeT]):
 
     def _join(self, writer: PeerName, piece: list[Difference]) -> list[Any]:
         def bad(key: bytes, error: MalformedError) -> None:
-            self._on_bad(writer, key, error)
+            if self.on_bad is not None:
+                self.on_bad(writer, key, error)
 
-        delta = self._kind.from_entries({key: now for key, _, now in piece}, writer, bad)
+        there = {key: now for key, _, now in piece if now is not None}
+        delta = self._kind.from_entries(there, writer, bad)
         before = {key: old for key, old, _ in piece if old is not None}
-        if before and self.only_grew:
+        if before:
+            gone = self._kind.from_entries(
+                {key: now for key, _, now in piece if now is None}, writer, overlook
+            )
             grown = delta.copy()
-            grown.apply(self._kind.from_entries(before, writer, overlook))
-            self.only_grew = grown == delta
+            grown.apply(gone)
+            if self.only_grew:
+                # What is there now must say all that was there, and why the rest is gone: who
+                # comes later sees nothing else. (A change cut into pieces may fail this without
+                # need; that costs a fold, not the value.)
+                whole = grown.copy()
+                whole.apply(self._kind.from_entries(before, writer, overlook))
+                self.only_grew = whole == delta
+            delta = grown
         return self.value.apply(delta)
 
 

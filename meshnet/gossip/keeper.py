@@ -14,7 +14,8 @@ from meshnet.gossip.fragments import Fragment, fragment_of, verify_head
 from meshnet.gossip.messages import pack_delta, parse_delta
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY
-from meshnet.ids import ChannelId
+from meshnet.ids import ChannelId, PeerName
+from meshnet.ports import MAX_JOURNAL_RECORD_BYTES
 from meshnet.wire.cursor import MalformedError
 
 
@@ -25,15 +26,22 @@ class Keeper:
         self._kept: dict[FragmentId, Fragment] = {}
         self._before: dict[FragmentId, Fragment | None] = {}
 
+    def get(self, channel: ChannelId, writer: PeerName) -> Fragment | None:
+        """The version that is on disk, or on its way there."""
+        return self._kept.get((channel, writer))
+
     def record_of(self, channel: ChannelId, fragment: Fragment) -> bytes:
         """What to write, so that ``fragment`` is kept. The next builds on it; or see `undo`."""
         key = (channel, fragment.head.writer)
         known = self._kept.get(key)
         self._before.setdefault(key, known)
         self._kept[key] = fragment
-        return pack_delta(
-            channel, fragment, known.tree if known is not None else EMPTY, limit_bytes=None
-        )
+        base = known.tree if known is not None else EMPTY
+        record = pack_delta(channel, fragment, base, limit_bytes=None)
+        if len(record) > MAX_JOURNAL_RECORD_BYTES:
+            # One large fragment in place of another: to tell what is gone, too, takes both.
+            record = pack_delta(channel, fragment, EMPTY, limit_bytes=None)
+        return record
 
     def done(self) -> None:
         """All records so far have reached the disk."""
