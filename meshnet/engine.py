@@ -159,7 +159,8 @@ class Engine:
             first_sequence=first_number,
             told_by_writer=self._told_by_writer,
         )
-        origin = Origin(self.name, config.incarnation)
+        # Dots begin anew with each start: no disk that was cloned or set back repeats one.
+        origin = Origin(self.name, config.life)
         self.channels = Channels(self.gossip, origin, durable=config.durable)
         self._sessions = SessionKeeper(
             config.identity,

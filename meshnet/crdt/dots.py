@@ -10,7 +10,7 @@ from meshnet.ids import PeerName
 
 
 class Origin(NamedTuple):
-    """Who issues dots: one life of a peer's disk state, so a lost or cloned disk repeats none."""
+    """Who issues dots: one start of a peer, so a disk lost, cloned or set back repeats none."""
 
     peer: PeerName
     incarnation: int
