@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from attrs import define, field
@@ -45,8 +45,8 @@ from meshnet.ids import ChannelId, Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
-from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.reports import Reporter
+from meshnet.peering.routing import Router
 from meshnet.peering.sessions import SessionKeeper
 from meshnet.peering.trusted import Subnet, TrustedSubnets
 from meshnet.peering.unicast import Unicast
@@ -56,11 +56,10 @@ from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
 from meshnet.topology import records
 from meshnet.topology.records import Description, PeerRecord, link_key, read_record, record_entries
-from meshnet.topology.routes import MAX_HOPS, Route, shortest_routes
+from meshnet.topology.routes import Route
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
-from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.link import (
@@ -197,8 +196,15 @@ class Engine:
         self._timers: Timers[_Task] = Timers()
         self._events: deque[Event] = deque()
         self._endpoints = config.endpoints
-        self._routes: dict[PeerName, Route] = {}
-        self._relay_buckets = RelayBuckets()
+        self._router = Router(
+            self.name,
+            self._records,
+            self._members,
+            self.links,
+            self._sessions,
+            self.data_path,
+            self._targets,
+        )
         self._reporter = Reporter(
             self.name,
             config.overlay_mtu,
@@ -207,6 +213,7 @@ class Engine:
             self._sessions,
             self._targets,
             self.gossip.replica,
+            self._router,
         )
         self._stopping = False
         self._now = now
@@ -360,7 +367,7 @@ class Engine:
         if self.data_path.confirmed or self.data_path.probe_acks:
             self._sessions.drain_data_path(now)
         if self.data_path.paths_changed:
-            self._compute_routes(now)
+            self._router.compute(now)
         if self.data_path.messages:
             self._receive_messages(now)
 
@@ -392,12 +399,12 @@ class Engine:
                 self.channels.keep_others()
                 self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
             else:
-                self._compute_routes(now)
+                self._router.compute(now)
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
         if self.data_path.paths_changed:
-            self._compute_routes(now)
+            self._router.compute(now)
         self.data_path.handle_timer(now)
         self.unicast.handle_timer(now)
         self._dial_due(now)
@@ -411,7 +418,7 @@ class Engine:
     def links_to_send(self) -> list[LinkOutput]:
         """Bytes to write, in order; an output with ``close`` is the last of its link."""
         for datagram, peer in self._sessions.relayed_to_send():
-            self._pass_on(self.name, peer, MAX_HOPS, datagram)
+            self._router.send(datagram, peer)
         self._send_gossip()
         return self.links.links_to_send()
 
@@ -467,7 +474,7 @@ class Engine:
 
     def routes(self) -> dict[PeerName, Route]:
         """The way to every peer that can be reached."""
-        return self._routes
+        return self._router.routes
 
     def find_peers(self, text: str) -> list[PeerName]:
         """Other peers by name, by a front part of it (8 digits or more), or by nickname.
@@ -510,12 +517,12 @@ class Engine:
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
         self.gossip.neighbour_down(peer)
         if goodbye or self._stopping:
-            self._routes.pop(peer, None)
+            self._router.routes.pop(peer, None)
             self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
         if not self._stopping:
             self._links_changed(now)
             # At once, since what went that way is lost until then.
-            self._compute_routes(now)
+            self._router.compute(now)
 
     def link_pinged(self, peer: PeerName) -> None:
         self.gossip.compare_with(peer)
@@ -523,7 +530,7 @@ class Engine:
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         assert link.peer is not None, "who is not authenticated cannot send messages"
         if kind is MessageType.RELAYED:
-            self._receive_relayed(link.peer, body, now)
+            self._router.receive(link.peer, body, now)
         elif kind in GOSSIP_MESSAGES:
             self.gossip.receive(link.peer, kind, body, now)
             self._follow_gossip(now)
@@ -638,79 +645,12 @@ class Engine:
         fragment = self.gossip.replica.get(TOPOLOGY, writer)
         return fragment is not None and fragment.tree.get(link_key(peer)) is not None
 
-    # Routes.
+    # Routes, and who is where.
 
     def _links_changed(self, now: float) -> None:
         if not self._stopping:
             self._timers.set(_Task.PUBLISH, now + PUBLISH_DELAY_S)
             self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
-
-    def _compute_routes(self, now: float) -> None:
-        """Bring the table, the data path and the sessions in line with who is linked to whom."""
-        announced: dict[PeerName, Collection[PeerName]] = {
-            name: record.links for name, record in self._records.items()
-        }
-        announced[self.name] = self._linked.keys()
-        for peer in self._linked:
-            # Our own links are facts, whether the other end has announced them yet or not.
-            announced[peer] = {self.name, *announced.get(peer, ())}
-        self._routes = shortest_routes(self.name, announced)
-        self._reporter.routes = self._routes
-        self._compute_next_hops(announced)
-        self._targets.set_relayed(self._routes.keys() - self._linked.keys())
-        # Sorted: a set has another order in every process, and equal inputs give equal bytes.
-        for peer in sorted(self._routes.keys() - self._linked.keys()):
-            self._reach_through_others(peer, now)
-        for pair in list(self._sessions):
-            if pair.peer not in self._routes:
-                self._sessions.peer_unreachable(pair.peer, gone=False, reason="no route", now=now)
-
-    def _compute_next_hops(self, announced: Mapping[PeerName, Collection[PeerName]]) -> None:
-        """By whom datagrams go on: neighbours that UDP reaches, whatever TCP does."""
-        by_udp = self._linked.keys() & self.data_path.direct_peers
-        ways = shortest_routes(self.name, {**announced, self.name: by_udp})
-        self.data_path.next_hops = {peer: route.via for peer, route in ways.items()}
-        self.data_path.paths_changed = False
-
-    def _reach_through_others(self, peer: PeerName, now: float) -> None:
-        record = self._records.get(peer)
-        if record is not None:
-            self._sessions.peer_reachable(
-                peer,
-                x25519_public_of(record.public_key),
-                record.life,
-                direct=record.endpoints,
-                relay=True,
-                lead=self.name < peer,
-                now=now,
-            )
-
-    def _receive_relayed(self, came_from: PeerName, body: bytes, now: float) -> None:
-        """A handshake datagram that a neighbour passes on: ours, or to be passed on further."""
-        if len(body) <= RELAY_HEADER.size:
-            raise MalformedError("malformed relayed datagram")
-        src_bytes, dst_bytes, hops_left = RELAY_HEADER.unpack_from(body)
-        src, dst, datagram = PeerName(src_bytes), PeerName(dst_bytes), body[RELAY_HEADER.size :]
-        drop: DropReason | None = None
-        if dst == self.name:
-            if len(datagram) < HEADER_BYTES:
-                drop = DropReason.TRUNCATED
-            else:
-                drop = self._sessions.receive_datagram(datagram, src, self._members, now)
-        elif hops_left == 0:
-            drop = DropReason.HOP_LIMIT
-        elif not self._relay_buckets.take(came_from, len(datagram), now):
-            drop = DropReason.RELAY_RATE
-        else:
-            self._pass_on(src, dst, hops_left - 1, datagram)
-        if drop is not None:
-            self.counters.drops[drop] += 1
-
-    def _pass_on(self, src: PeerName, dst: PeerName, hops_left: int, datagram: bytes) -> None:
-        route = self._routes.get(dst)
-        body = RELAY_HEADER.pack(src, dst, hops_left) + datagram
-        if route is None or not self.links.send(route.via, MessageType.RELAYED, body):
-            self.counters.drops[DropReason.NO_ROUTE] += 1
 
     def _addresses_of(self, link: Link) -> list[Endpoint]:
         """Where the other end of ``link`` may be reached by UDP, best guess first."""

@@ -11,13 +11,13 @@ from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.peering.explain import Tables, attempts, causes_of_peer, causes_of_target
 from meshnet.peering.links import Link
 from meshnet.peering.pair import Pair
+from meshnet.peering.routing import Router
 from meshnet.peering.sessions import SessionKeeper
 from meshnet.topology.records import PeerRecord
-from meshnet.topology.routes import Route
 
 
 class Reporter:
-    """Reads the tables of one engine, which it shares. ``routes`` is the engine's to replace."""
+    """Reads the tables of one engine, which it shares."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Reporter:
         sessions: SessionKeeper,
         targets: Targets,
         replica: Replica,
+        router: Router,
     ) -> None:
         self._name = name
         self._overlay_mtu = overlay_mtu
@@ -36,7 +37,7 @@ class Reporter:
         self._sessions = sessions
         self._targets = targets
         self._replica = replica
-        self.routes: Mapping[PeerName, Route] = {}
+        self._router = router
 
     def connections(self) -> list[report.ConnectionReport]:
         """Peers that are linked, peers reached through others, and addresses being dialled."""
@@ -78,7 +79,7 @@ class Reporter:
         """The way to every peer that can be reached."""
         return [
             {"peer": str(peer), "via": str(route.via), "hops": route.hops}
-            for peer, route in sorted(self.routes.items())
+            for peer, route in sorted(self._router.routes.items())
         ]
 
     def channels(self) -> list[report.ChannelReport]:
@@ -155,7 +156,7 @@ class Reporter:
             self._linked,
             self._sessions,
             self._targets,
-            self.routes,
+            self._router.routes,
         )
 
     def _linked_report(self, link: Link) -> report.ConnectionReport:
@@ -191,7 +192,7 @@ class Reporter:
         }
 
     def _relayed_report(self, pair: Pair) -> report.ConnectionReport:
-        route = self.routes.get(pair.peer)
+        route = self._router.routes.get(pair.peer)
         via = self._records.get(route.via) if route is not None else None
         return self._pair_report(pair.peer, f"via {via.nickname or via.name}" if via else "")
 

@@ -97,7 +97,7 @@ def link_refused_as_too_many(cluster: Cluster) -> Explanation:
 def link_lost(cluster: Cluster) -> Explanation:
     a, b = meshed_pair(cluster)
     b.crash()
-    cluster.run_until(lambda: not a.engine.reports.routes, within_s=1)
+    cluster.run_until(lambda: not a.engine.routes(), within_s=1)
     return explain(a, b)
 
 
@@ -146,7 +146,7 @@ def peer_left(cluster: Cluster) -> Explanation:
 def session_starting(cluster: Cluster) -> Explanation:
     silence(cluster)
     a, b = pair(cluster)
-    cluster.run_until(lambda: bool(a.engine.reports.routes), within_s=1)
+    cluster.run_until(lambda: bool(a.engine.routes()), within_s=1)
     return explain(a, b)
 
 
