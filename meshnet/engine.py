@@ -39,7 +39,7 @@ from meshnet.events import (
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
 from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
-from meshnet.gossip.fragments import Fragment
+from meshnet.gossip.fragments import SEQUENCES_PER_START, Fragment
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
@@ -55,7 +55,14 @@ from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
 from meshnet.topology import records
-from meshnet.topology.records import Description, PeerRecord, link_key, read_record, record_entries
+from meshnet.topology.records import (
+    MAX_RECORD_ENTRIES,
+    Description,
+    PeerRecord,
+    link_key,
+    read_record,
+    record_entries,
+)
 from meshnet.topology.routes import Route
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
@@ -83,9 +90,9 @@ FLUSH_DELAY_S = 0.002
 # What others have changed is written down this often, so that a mesh that loses power as a whole
 # still knows what its lost peers had said.
 KEEP_INTERVAL_S = 30.0
-# A life has 2^40 numbers (of handshakes, of fragments) to itself, 2^24 lives fit 64 bits: so the
+# A life has as many numbers of handshakes as of fragments to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
-STAMPS_PER_GENERATION = 2**40
+STAMPS_PER_GENERATION = SEQUENCES_PER_START
 TOPOLOGY = ChannelId(records.CHANNEL_NAME, records.CHANNEL_TYPE)
 
 
@@ -157,6 +164,7 @@ class Engine:
             incarnation=config.incarnation,
             first_sequence=first_number,
             told_by_writer=self._told_by_writer,
+            made_anew=(TOPOLOGY,),
         )
         # Dots begin anew with each start: no disk that was cloned or set back repeats one.
         origin = Origin(self.name, config.life)
@@ -566,6 +574,8 @@ class Engine:
         public_key = fragment.head.public_key
         try:
             static = x25519_public_of(public_key)
+            if len(fragment.tree) > MAX_RECORD_ENTRIES:
+                raise MalformedError(f"{len(fragment.tree)} entries")
             record = read_record(writer, public_key, dict(fragment.tree))
         except (MalformedError, AuthenticationError) as error:
             self._ignore(writer, DropReason.BAD_ENTRY, f"peer record: {error}")
@@ -585,13 +595,13 @@ class Engine:
             reason = CloseCode.SHUTDOWN.text
             self._sessions.peer_unreachable(writer, gone=True, reason=reason, now=now)
         if known is None or (known.links, known.life) != (record.links, record.life):
-            self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
+            self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _forget_record(self, writer: PeerName, now: float) -> None:
         """What it says of itself now does not count, so it says nothing."""
         if self._records.pop(writer, None) is not None:
             self._targets.set_discovered(writer, (), now)
-            self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
+            self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _ignore(self, source: PeerName, reason: DropReason, text: str) -> None:
         self.counters.drops[reason] += 1
@@ -619,8 +629,7 @@ class Engine:
                 self._flush_soon(now)
 
     def _flush_soon(self, now: float) -> None:
-        if not self._timers.is_set(_Task.FLUSH):
-            self._timers.set(_Task.FLUSH, now + FLUSH_DELAY_S)
+        self._timers.set_if_unset(_Task.FLUSH, now + FLUSH_DELAY_S)
 
     def _publish_record(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""
@@ -649,8 +658,8 @@ class Engine:
 
     def _links_changed(self, now: float) -> None:
         if not self._stopping:
-            self._timers.set(_Task.PUBLISH, now + PUBLISH_DELAY_S)
-            self._timers.set(_Task.ROUTES, now + ROUTES_DELAY_S)
+            self._timers.set_if_unset(_Task.PUBLISH, now + PUBLISH_DELAY_S)
+            self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _addresses_of(self, link: Link) -> list[Endpoint]:
         """Where the other end of ``link`` may be reached by UDP, best guess first."""

@@ -27,6 +27,11 @@ class Timers(Generic[K]):
         self._deadlines[key] = (deadline, self._serial)
         heapq.heappush(self._heap, (deadline, self._serial, key))
 
+    def set_if_unset(self, key: K, deadline: float) -> None:
+        """Leave an earlier wish as it is: what comes again and again must not put it off."""
+        if key not in self._deadlines:
+            self.set(key, deadline)
+
     def cancel(self, key: K) -> None:
         """Forget ``key``; nothing happens when it is not set."""
         self._deadlines.pop(key, None)

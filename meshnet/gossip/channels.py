@@ -209,6 +209,7 @@ class Channels:
         # them that are being written.
         self._unkept: dict[FragmentId, None] = {}
         self._being_kept: dict[FragmentId, None] = {}
+        self._others_wait = False
         self._events: deque[ChannelEvent] = deque()
 
     def open(self, name: str, kind: type[LatticeT]) -> OpenChannel[LatticeT]:
@@ -277,6 +278,8 @@ class Channels:
 
     def flush(self) -> None:
         """Sign what was updated: one signature per channel, however many updates."""
+        if self._others_wait:
+            self.keep_others()
         if not self.can_flush:
             return
         self._in_flight = []
@@ -293,7 +296,7 @@ class Channels:
 
     def load(self, records: Iterable[bytes], network_id: bytes) -> None:
         """Take up what was kept; call it first. Raises StateError."""
-        for channel, fragment in self._keeper.load(records, network_id):
+        for channel, fragment in self._keeper.load(records, network_id, self._origin.peer):
             self._gossip.publish(channel, fragment)
 
     def records_to_write(self) -> list[bytes]:
@@ -327,9 +330,13 @@ class Channels:
 
     def keep_others(self) -> None:
         """Write down what others have changed since the last time; nobody waits for that."""
-        if not self._durable or self._in_flight is not None:
+        if not self._durable:
+            return
+        if self._in_flight is not None:
+            self._others_wait = True  # Their turn comes next, however many updates there are.
             return
         self._in_flight = []
+        self._others_wait = False
         for channel, writer in self._unkept:
             fragment = self._gossip.replica.get(channel, writer)
             if fragment is not None and fragment is not self._keeper.get(channel, writer):
@@ -348,7 +355,9 @@ class Channels:
         """A fragment has changed."""
         if event.writer == self._origin.peer:
             return
-        self._unkept[event.channel, event.writer] = None
+        kept = self._keeper.get(event.channel, event.writer)
+        if kept is None or kept.tree is not event.now:
+            self._unkept[event.channel, event.writer] = None
         opened = self._open.get(event.channel)
         if opened is not None:
             opened.trees[event.writer] = event.now

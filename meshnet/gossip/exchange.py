@@ -10,7 +10,7 @@ neighbour's index of heads for those that are newer.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 
 from attrs import define, field
@@ -19,6 +19,7 @@ from meshnet.errors import AuthenticationError, DropReason
 from meshnet.gossip.fetch import Fetch, Unusable
 from meshnet.gossip.fragments import (
     MAX_SEQUENCE,
+    SEQUENCES_PER_START,
     Fragment,
     Head,
     fragment_of,
@@ -59,6 +60,8 @@ WHOLE_FRAGMENT_BYTES = 16 * 1024
 # How long somebody may take to answer before somebody else is asked.
 FETCH_PATIENCE_S = 5.0
 MAX_REFUSED = 4096
+# What writers have started over is held for them until so many others have done so.
+MAX_SUPERSEDED = 1024
 
 
 @define(frozen=True)
@@ -113,12 +116,15 @@ class _Neighbour:
     walk_asked: bool = False
     to_ask: dict[FragmentId, None] = field(factory=dict)
     asked: set[FragmentId] = field(factory=set)
+    to_remind: dict[FragmentId, None] = field(factory=dict)
+    """What it wrote before its last start and may have forgotten."""
 
     @property
     def has_work(self) -> bool:
         return bool(
             self.digest_due
             or self.due
+            or self.to_remind
             or self.requests
             or (self.walk and not self.walk_asked)
             or (self.to_ask and len(self.asked) < MAX_FETCHES)
@@ -137,7 +143,8 @@ class Gossip:
 
     ``told_by_writer(writer, peer)``: whether ``peer`` is a neighbour of ``writer``, which then
     tells it by itself. Pure: call `receive` and such, then drain `messages_to_send` and
-    `next_event`; while `has_more_to_send`, call `messages_to_send` again soon.
+    `next_event`; while `has_more_to_send`, call `messages_to_send` again soon. ``made_anew``:
+    channels of which our part begins anew with each start, so nothing of it can be lost.
     """
 
     def __init__(
@@ -148,6 +155,7 @@ class Gossip:
         incarnation: int,
         first_sequence: int,
         told_by_writer: Callable[[PeerName, PeerName], bool],
+        made_anew: Collection[ChannelId] = (),
     ) -> None:
         self.replica = Replica()
         self._identity = identity
@@ -155,6 +163,11 @@ class Gossip:
         self._incarnation = incarnation
         self._first_sequence = first_sequence
         self._told_by_writer = told_by_writer
+        self._made_anew = made_anew
+        # The greatest sequence of an earlier start whose fragment ours takes account of.
+        self._recalled: dict[ChannelId, int] = {}
+        # The last fragments of writers that have started again since, in case they forgot them.
+        self._superseded: dict[FragmentId, Fragment] = {}
         self._neighbours: dict[PeerName, _Neighbour] = {}
         self._fetches: dict[FragmentId, _Fetching] = {}
         self.coming_bytes = 0
@@ -187,6 +200,7 @@ class Gossip:
         head = fragment.head
         if head.writer == self._identity.name:
             self.go_above(channel, head.sequence)
+            self._recall(channel, head)
         self._adopt(channel, fragment, None)
 
     def go_above(self, channel: ChannelId, sequence: int) -> None:
@@ -271,6 +285,10 @@ class Gossip:
         if neighbour.digest_due:
             neighbour.digest_due = False
             return MessageType.DIGEST, self.replica.index.digest
+        if neighbour.to_remind:
+            key = _pop_first(neighbour.to_remind)
+            old = self._superseded.get(key)
+            return (MessageType.DELTA, pack_announcement(key[0], old.head)) if old else None
         if neighbour.requests:
             return self._answer(neighbour.requests.popleft())
         if neighbour.walk and not neighbour.walk_asked:
@@ -312,6 +330,9 @@ class Gossip:
             fragment = self.replica.get(*want.tree)
             if fragment is None:
                 return MessageType.NODES, pack_nodes(want.tree, want.root, ())
+            old = self._superseded.get(want.tree)
+            if old is not None and old.head.root == want.root:
+                fragment = old
             if fragment.head.root != want.root:
                 announcement = pack_announcement(want.tree[0], fragment.head, answers=True)
                 return MessageType.DELTA, announcement
@@ -354,12 +375,19 @@ class Gossip:
             return
         contradiction = mine is not None and mine.head.contradicts(head)
         older = mine is not None and head.order < mine.head.order
-        if older:
+        lost = older and self._is_lost(channel, head)
+        if older and not lost:
             # Whoever still has the older one shall have ours, its writer above all: a peer whose
             # disk was set back learns so that it must go on above what it once wrote.
             neighbour.told.pop(key, None)
             neighbour.due[key] = None
-        if older and not contradiction:
+        if older and not contradiction and not lost:
+            return
+        coming = len(self._fetches) - (fetching is not None)
+        if not older and not self.replica.has_room_for(
+            channel, head, coming=coming, coming_bytes=self.coming_bytes
+        ):
+            self._no_room(neighbour, channel, head)
             return
         try:
             verify_head(head, self._network_id, channel)
@@ -368,13 +396,7 @@ class Gossip:
             return
         if contradiction:
             self._events.append(Contradicted(channel, head.writer))
-        if older:
-            return
-        coming = len(self._fetches) - (fetching is not None)
-        if not self.replica.has_room_for(
-            channel, head, coming=coming, coming_bytes=self.coming_bytes
-        ):
-            self._no_room(neighbour, channel, head)
+        if older and not lost:
             return
         if delta.base is not None:
             base = EMPTY if delta.base == EMPTY_DIGEST else mine.tree if mine is not None else None
@@ -442,7 +464,7 @@ class Gossip:
         head = fragment.head
         self._end_fetch((channel, head.writer))
         mine = self.replica.get(channel, head.writer)
-        if mine is not None and mine.head.order >= head.order:
+        if mine is not None and mine.head.order >= head.order and not self._is_lost(channel, head):
             return
         if self.replica.has_room_for(channel, head):
             self._adopt(channel, fragment, neighbour)
@@ -502,9 +524,11 @@ class Gossip:
         writer = fragment.head.writer
         if writer == self._identity.name and source is not None:
             self.go_above(channel, fragment.head.sequence)
+            self._recall(channel, fragment.head)
             self._events.append(WrittenElsewhere(channel, fragment))
             return
         key = (channel, writer)
+        self._hold_superseded(channel, fragment.head)
         before = self.replica.put(channel, fragment)
         fetching = self._fetches.get(key)
         if fetching is not None and fetching.fetch.head.order <= fragment.head.order:
@@ -518,6 +542,37 @@ class Gossip:
             if source is None or not self._told_by_writer(writer, neighbour.peer):
                 neighbour.due[key] = None
         self._events.append(Changed(channel, writer, before, fragment.tree))
+
+    def _is_lost(self, channel: ChannelId, head: Head) -> bool:
+        """True for a head of ours, of an earlier start, that our disk does not know.
+
+        It was set back: what we write now is newer, and lacks what we wrote then.
+        """
+        return (
+            head.writer == self._identity.name
+            and channel not in self._made_anew
+            and self._recalled.get(channel, 0) < head.sequence <= self._first_sequence
+        )
+
+    def _recall(self, channel: ChannelId, head: Head) -> None:
+        if head.sequence <= self._first_sequence:
+            self._recalled[channel] = max(self._recalled.get(channel, 0), head.sequence)
+
+    def _hold_superseded(self, channel: ChannelId, head: Head) -> None:
+        """Where a writer has started again, its last fragment may be all that is left of it."""
+        old = self.replica.get(channel, head.writer)
+        if old is None or channel in self._made_anew or head.writer == self._identity.name:
+            return
+        if old.head.sequence // SEQUENCES_PER_START == head.sequence // SEQUENCES_PER_START:
+            return
+        key = (channel, head.writer)
+        self._superseded.pop(key, None)
+        if len(self._superseded) >= MAX_SUPERSEDED:
+            del self._superseded[next(iter(self._superseded))]
+        self._superseded[key] = old
+        writer = self._neighbours.get(head.writer)
+        if writer is not None:
+            writer.to_remind[key] = None
 
     def _refuse(self, head: Head) -> None:
         if len(self._refused) >= MAX_REFUSED:

@@ -58,9 +58,12 @@ class Fetch:
     def give(self, nodes: Iterable[tuple[Path, Told]]) -> None:
         """Take an answer.
 
-        Raises MalformedError for nodes that are not those of the head (the carrier is to blame),
-        and Unusable for those that are but cannot be part of a fragment (the writer is).
+        Raises MalformedError for nodes that are not those of the head, or none that was asked for
+        (the carrier is to blame), and Unusable for those that are but cannot be part of a fragment
+        (the writer is).
         """
+        missing = len(self._missing)
+        took_one = False
         for path, told in nodes:
             wanted = self._missing.get(path)
             if wanted is None:
@@ -69,9 +72,12 @@ class Fetch:
             if (EMPTY_DIGEST if node is None else node.digest) != wanted:
                 raise MalformedError("a node that is not what its digest says")
             del self._missing[path]
+            took_one = True
             if node is not None:
                 self.held_bytes += _cost(node)
                 self._keep(path, node)
+        if missing and not took_one:
+            raise MalformedError("an answer without a node that was asked for")
 
     def result(self) -> Fragment:
         """The whole fragment, when `finished`. Raises Unusable."""

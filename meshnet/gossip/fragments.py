@@ -21,6 +21,8 @@ MAX_CHANNEL_NAME_BYTES = 64
 MAX_TYPE_NAME_BYTES = 32
 MAX_SEQUENCE = 2**64 - 2
 """The type's maximum is invalid for everybody: nobody could ever write after it."""
+SEQUENCES_PER_START = 2**40
+"""A start's sequences are above its generation times this, and below the next one's."""
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 17 * 1024
 MAX_FRAGMENT_BYTES = 16 * 1024 * 1024

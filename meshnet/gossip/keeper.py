@@ -64,11 +64,12 @@ class Keeper:
         ]
 
     def load(
-        self, records: Iterable[bytes], network_id: bytes
+        self, records: Iterable[bytes], network_id: bytes, our_name: PeerName
     ) -> Iterator[tuple[ChannelId, Fragment]]:
-        """The fragments that these records make. Raises StateError: no version of ours wrote that.
+        """The fragments that these records make.
 
-        A head that is not for this network is left out: the network's name was changed since.
+        Raises StateError for what no version of ours wrote, and for what we wrote in another
+        network: it would be overwritten here. What others wrote there is left out.
         """
         for record in records:
             try:
@@ -88,6 +89,11 @@ class Keeper:
             try:
                 verify_head(fragment.head, network_id, channel)
             except AuthenticationError:
+                if writer == our_name:
+                    raise StateError(
+                        f"the state directory holds channel {channel.name!r} of another network; "
+                        "choose another with --state-dir, or name that network with --network"
+                    ) from None
                 del self._kept[channel, writer]
             else:
                 yield channel, fragment

@@ -17,6 +17,7 @@ from attrs import define, field
 from meshnet.testing.cluster import Cluster
 from meshnet.testing.emulator import BurstLoss, Transport
 from meshnet.testing.host import Host
+from meshnet.testing.journal import MemoryJournal
 from meshnet.testing.rng import SeededRng
 
 
@@ -110,6 +111,7 @@ class Fault:
             host.crash()
             if self.kind is FaultKind.SET_BACK:
                 host.disk.generation = 0
+                host.disk.journal = MemoryJournal()
             host.start()
 
 

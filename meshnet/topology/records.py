@@ -20,6 +20,8 @@ CHANNEL_TYPE = "peer-record"
 FORMAT = 1
 MAX_NICKNAME_BYTES = 64
 MAX_ENDPOINTS = 16
+MAX_RECORD_ENTRIES = 4096
+"""Links, mostly: whoever announces more says nothing. A record is read whole at each change."""
 
 _DESCRIPTION_KEY = b"\0"
 _LINK_PREFIX = b"\1"

@@ -55,3 +55,13 @@ def test_a_cancelled_key_never_comes_and_can_be_set_again() -> None:
     assert timers.next_deadline() is None
     timers.set("a", 2.0)
     assert timers.pop_due(5.0) == ["a"]
+
+
+def test_a_wish_that_comes_again_and_again_is_not_put_off() -> None:
+    timers: Timers[str] = Timers()
+    for now in range(100):
+        timers.set_if_unset("key", now + 10)
+    assert timers.next_deadline() == 10
+    assert timers.pop_due(10) == ["key"]
+    timers.set_if_unset("key", 20)
+    assert timers.next_deadline() == 20

@@ -14,14 +14,14 @@ from meshnet.gossip.tree import EMPTY, ENTRY_BYTES, Tree
 from meshnet.ids import ChannelId, network_id
 from meshnet.ports import MAX_JOURNAL_RECORD_BYTES
 from support.channels import fragment_by
-from support.samples import ALICE, BOB, NETWORK_ID
+from support.samples import ALICE, BOB, CAROL, NETWORK_ID
 
 ONE, TWO = ChannelId("one", "or-set"), ChannelId("two", "or-set")
 Versions = dict[tuple[ChannelId, object], Fragment]
 
 
 def loaded(records: list[bytes], network: bytes = NETWORK_ID) -> list[tuple[ChannelId, Fragment]]:
-    return list(Keeper().load(records, network))
+    return list(Keeper().load(records, network, CAROL.name))
 
 
 def same(fragment: Fragment, other: Fragment) -> bool:
@@ -96,8 +96,14 @@ def test_a_large_fragment_in_place_of_another_is_one_record_that_the_journal_tak
 def test_what_was_kept_for_another_network_is_left_out() -> None:
     records = [Keeper().record_of(ONE, fragment_by(ALICE, ONE, {b"key": b""}))]
     keeper = Keeper()
-    assert list(keeper.load(records, network_id("another"))) == []
+    assert list(keeper.load(records, network_id("another"), BOB.name)) == []
     assert keeper.snapshot() == []
+
+
+def test_what_we_wrote_in_another_network_is_not_overwritten_in_this_one() -> None:
+    records = [Keeper().record_of(ONE, fragment_by(ALICE, ONE, {b"key": b""}))]
+    with pytest.raises(StateError, match=r"channel 'one' of another network.*--state-dir"):
+        list(Keeper().load(records, network_id("another"), ALICE.name))
 
 
 def test_records_that_no_version_of_ours_wrote_are_refused_in_one_line() -> None:
