@@ -17,7 +17,6 @@ from attrs import define, field
 from meshnet.testing.cluster import Cluster
 from meshnet.testing.emulator import BurstLoss, Transport
 from meshnet.testing.host import Host
-from meshnet.testing.journal import MemoryJournal
 from meshnet.testing.rng import SeededRng
 
 
@@ -107,12 +106,10 @@ class Fault:
             host.crash(silent=self.kind is FaultKind.CRASH_SILENTLY)
         elif self.kind is FaultKind.LOSE_DISK:
             host.lose_disk()
+        elif self.kind is FaultKind.SET_BACK:
+            host.set_back()
         else:
-            host.crash()
-            if self.kind is FaultKind.SET_BACK:
-                host.disk.generation = 0
-                host.disk.journal = MemoryJournal()
-            host.start()
+            host.restart()
 
 
 _CUTS = {FaultKind.CUT, FaultKind.CUT_ONE_WAY, FaultKind.CUT_UDP}

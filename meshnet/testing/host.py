@@ -15,6 +15,7 @@ from meshnet.gossip.channels import LatticeT, OpenChannel
 from meshnet.ids import Endpoint, PeerName
 from meshnet.report import ConnectionReport
 from meshnet.testing.clock import Timer, TimeStandsStillError
+from meshnet.testing.journal import MemoryJournal
 from meshnet.testing.state import MemoryState
 from meshnet.wire.identity import Identity
 
@@ -48,6 +49,7 @@ class Host:
         self.disk = disk
         """What the next life finds; change it while the host is down."""
         self.up = False
+        self.was_set_back = False
         self.reachable = True
         """Whether the machine answers at all, if only to say that nothing runs there."""
         self.engine: Engine
@@ -127,6 +129,14 @@ class Host:
         self.crash()
         drawn = self.cluster.rng.stream("disk", str(self.address), self.lives)
         self.disk = MemoryState(drawn(32), int.from_bytes(drawn(8), "big"))
+        self.start()
+
+    def set_back(self) -> None:
+        """Crash and come back on the first state that the disk ever had, as from a backup."""
+        self.crash()
+        self.disk.generation = 0
+        self.disk.journal = MemoryJournal()
+        self.was_set_back = True
         self.start()
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from meshnet.gossip.channels import OpenChannel
 from meshnet.ids import PeerName
 from meshnet.report import PeerReport
 from meshnet.testing.cluster import Cluster
-from meshnet.testing.faults import FaultKind, draw_faults, end_faults, schedule
+from meshnet.testing.faults import draw_faults, end_faults, schedule
 from meshnet.testing.host import Host
 from meshnet.testing.rng import SeededRng
 
@@ -118,14 +118,7 @@ class Scenario:
         """
         hosts = [host for host in self.cluster.hosts if host.up]
         present = set(hosts[0].channel(CHANNEL, OrSet).value)
-        count = len(self.cluster.hosts)
-        set_back = {
-            self.cluster.hosts[number % count].name
-            for fault in self.faults
-            if fault.kind is FaultKind.SET_BACK
-            for number in fault.hosts
-        }
-        names = {host.name for host in hosts} - set_back
+        names = {host.name for host in hosts if not host.was_set_back}
         for writer, opened, ticket, element in self._written:
             if writer in names and opened.kept >= ticket:
                 assert element in present, f"{element} of {writer.short} was kept, and is lost"
