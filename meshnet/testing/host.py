@@ -141,6 +141,9 @@ class Host:
 
     def stop(self) -> None:
         """The process says goodbye and ends. `start` begins its next life."""
+        for _ in range(2):  # As the driver: what we wrote, then what others did.
+            self.engine.save(self.cluster.now)
+            self.drain()
         self.engine.stop(self.cluster.now)
         self.drain()
         self.crash()
