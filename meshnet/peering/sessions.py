@@ -115,6 +115,11 @@ class SessionKeeper:
             for session in pair.sessions:
                 if session.clear_with is not None and session.clear_with not in trusted:
                     session.clear_with = None
+                    if session is pair.unconfirmed:
+                        # The other end is about to send in clear by it, and to no avail.
+                        self._data_path.remove_session(session)
+                        pair.unconfirmed = None
+                        self._timers.set((_Task.INITIATE, pair.peer), now)
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs.values())
@@ -455,9 +460,10 @@ class SessionKeeper:
         agreed = pair.pending.capabilities & CLEAR_FRAMES
         del self._pending[pair.pending.our_index]
         pair.pending = None
-        if agreed and source != session.remote:
-            # They would send in clear from an address that we did not judge: seal everything.
-            pair.never_clear = True
+        if agreed and (source != session.remote or source not in self._trusted):
+            # They would send in clear from an address that we did not judge, and then seal
+            # everything; or from one that we have ceased to trust since we called.
+            pair.never_clear = pair.never_clear or source != session.remote
             self._timers.set((_Task.INITIATE, pair.peer), now)
             return None
         if agreed and isinstance(source, Endpoint):

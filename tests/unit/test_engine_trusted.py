@@ -161,6 +161,27 @@ def test_trust_is_taken_back_and_given_at_run_time(who: str) -> None:
     assert a.events_of(SessionLost) == b.events_of(SessionLost) == []
 
 
+@pytest.mark.parametrize("who", ["a", "b"])
+@pytest.mark.parametrize("moment_ms", range(0, 20, 2))
+def test_trust_taken_back_in_the_middle_of_a_handshake_counts(who: str, moment_ms: int) -> None:
+    cluster = Cluster(delay_s=0.002)
+    a, b = cluster.add("a", trusted_subnets=ALL), cluster.add("b", trusted_subnets=ALL)
+    b.connect(a)
+    cluster.run_for(moment_ms / 1000)
+    changed = a if who == "a" else b
+    changed.engine.set_trusted_subnets(NONE, cluster.now)
+    changed.drain()
+    cluster.run_until(cluster.meshed, within_s=2.0)
+    cluster.run_for(1.0)
+    cluster.trace.clear()
+    for source, other, frame in ((a, b, FRAME), (b, a, ethernet(mac(1), mac(2), MARKER))):
+        source.send(frame)
+        cluster.run_for(0.1)
+        assert frame in other.frames
+        assert source.connection(other)["encrypted"]
+    assert not seen_in_clear(cluster)
+
+
 # What is not believed.
 
 
