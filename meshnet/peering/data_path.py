@@ -218,8 +218,9 @@ class DataPath:
             drops[DropReason.REPLAYED] += 1
             return
         # Authenticated and not a replay: the peer is where this came from (a NAT may have moved
-        # it), and it has the keys. A session does not change between direct and relayed.
-        if type(source) is type(session.remote):
+        # it), and it has the keys. A session does not change between direct and relayed, and what
+        # a relay says of the source is nobody's word but its own.
+        if type(source) is Endpoint and type(session.remote) is Endpoint:
             session.remote = source
         session.last_received_at = now
         if not session.confirmed:
@@ -367,6 +368,7 @@ class DataPath:
         except MalformedError:
             counters.drops[DropReason.MALFORMED_PART] += 1
             return
+        answers = b""
         for part_type, body in parts:
             if part_type == PartType.FRAME:
                 self._receive_frame(body, session.peer, now)
@@ -374,7 +376,7 @@ class DataPath:
                 if len(body) != PROBE_BYTES:
                     counters.drops[DropReason.MALFORMED_PART] += 1
                 elif part_type == PartType.PROBE:
-                    self._send(session, pack_part(PartType.PROBE_ACK, body), now)
+                    answers += pack_part(PartType.PROBE_ACK, body)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
             elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):
@@ -385,3 +387,7 @@ class DataPath:
                 else:
                     # An envelope within a relayed datagram: nobody needs that but an attacker.
                     counters.drops[DropReason.MALFORMED_PART] += 1
+        if answers:
+            # One datagram for one, however many probes it held: nobody can make us send more, to an
+            # address that only it names, than it sends itself.
+            self._send(session, answers, now)

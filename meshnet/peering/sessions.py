@@ -469,7 +469,7 @@ class SessionKeeper:
         if agreed and isinstance(source, Endpoint):
             session.clear_with = source
         # The answer is authenticated, so where it came from is where the peer is.
-        if type(source) is type(session.remote):
+        if isinstance(source, Endpoint) and isinstance(session.remote, Endpoint):
             session.remote = source
         session.confirmed = True
         self._data_path.add_session(session)

@@ -15,7 +15,7 @@ from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.storm import FLOOD_BURST_COPIES
 from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CIPHERS, CipherId
-from meshnet.wire.datagram import PartType, pack_part, parse_parts
+from meshnet.wire.datagram import RELAY_HEADER, PartType, pack_part, parse_parts
 from meshnet.wire.session import Session
 from support.samples import (
     ALICE,
@@ -199,6 +199,31 @@ def test_a_probe_is_answered_and_an_answer_is_handed_up() -> None:
     ack = sealed(theirs, (PartType.PROBE_ACK, (7).to_bytes(8, "big")))
     path.receive_datagrams([(ack, PEER_AT)], NOW)
     assert [probe_id for _, probe_id in path.probe_acks] == [7]
+
+
+def test_many_probes_in_a_datagram_are_answered_by_one_that_is_no_longer() -> None:
+    # Or a peer could have us send ten times what it sends, to whatever address it names as its own.
+    path, theirs = joined()
+    ids = [number.to_bytes(8, "big") for number in range(800)]
+    question = sealed(theirs, *((PartType.PROBE, probe_id) for probe_id in ids))
+    path.receive_datagrams([(question, endpoint(66))], NOW)
+    [(answer, _)] = path.datagrams_to_send()
+    assert parse_parts(theirs.open(answer)) == [(PartType.PROBE_ACK, each) for each in ids]
+    assert len(answer) <= len(question)
+
+
+def test_what_a_relay_says_of_the_source_moves_no_session() -> None:
+    path = data_path()
+    far, theirs = session_pair()
+    near, relays = session_pair(first_index=10)
+    far.remote, near.peer = BOB.name, CAROL.name
+    for session in (far, near):
+        path.add_session(session)
+        path.use_session(session)
+    envelope = RELAY_HEADER.pack(identity(66).name, ALICE.name, 3) + sealed(theirs)
+    path.receive_datagrams([(sealed(relays, (PartType.RELAY, envelope)), PEER_AT)], NOW)
+    assert path.confirmed == [near, far]
+    assert far.remote == BOB.name
 
 
 @pytest.mark.parametrize("kind", [PartType.PROBE, PartType.PROBE_ACK])
