@@ -31,11 +31,13 @@ from meshnet.ports import FramePort, JournalPort
 _BURST = 64
 _DIAL_TIMEOUT_S = 3.0
 # A peer that stops reading must not make us keep everything it was to be told.
-# All records there can be are 4 MiB.
-_MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
+MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
+# What has ended may still deliver what it was given for so long. Who keeps a connection open without
+# reading would otherwise have us keep all of it for ever, link after link.
+CLOSE_TIMEOUT_S = 5.0
 # Connections that have not shown who they are, on top of the links that `conn_limit` allows; more
 # are turned away at once.
-_MAX_STRANGERS = 512
+MAX_STRANGERS = 512
 
 _log = logging.getLogger("meshnet")
 
@@ -203,7 +205,7 @@ class Driver:
 
     @property
     def is_crowded(self) -> bool:
-        return len(self._links) >= self._engine.config.conn_limit + _MAX_STRANGERS
+        return len(self._links) >= self._engine.config.conn_limit + MAX_STRANGERS
 
     def link_writable(self, link_id: LinkId, writable: bool) -> None:
         self._engine.link_writable(link_id, writable, monotonic())
@@ -241,6 +243,7 @@ class _LinkTransport(asyncio.Protocol):
         self._target_id = target_id
         self._link_id: LinkId | None = None
         self._transport: asyncio.Transport | None = None
+        self._cut: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not a check: uvloop's transports are not registered as asyncio.Transport.
@@ -267,6 +270,8 @@ class _LinkTransport(asyncio.Protocol):
             self._driver.link_writable(self._link_id, True)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
         if self._link_id is not None:
             reason = getattr(exc, "strerror", None) or "the other end closed the connection"
             self._driver.link_gone(self._link_id, reason)
@@ -279,7 +284,8 @@ class _LinkTransport(asyncio.Protocol):
             self._transport.write(data)
         if close:
             self._transport.close()
-        elif self._transport.get_write_buffer_size() > _MAX_LINK_BACKLOG_BYTES:
+            self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
+        elif self._transport.get_write_buffer_size() > MAX_LINK_BACKLOG_BYTES:
             _log.warning("link cut: the peer does not read", extra={"link": self._link_id})
             self._transport.abort()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from meshnet import Mesh, MeshConfig
+from meshnet.aio import driver
 from meshnet.errors import CloseCode
 from meshnet.ids import network_id
 from meshnet.wire.link import MAGIC, VERSION
@@ -110,6 +112,27 @@ def test_a_hello_cut_off_is_given_up_after_the_handshake_timeout(
         async with pair() as (one, other):
             assert await say(one, HELLO[:10]) == b""
             assert "the handshake was not finished in time" in refusals(caplog)
+            assert await one.ping(other.name) is not None
+
+    run(test)
+
+
+def test_what_is_closed_is_not_kept_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "CLOSE_TIMEOUT_S", 0.2)
+
+    async def test() -> None:
+        async with pair() as (one, other):
+            assert one._driver is not None
+            links = one._driver._links
+            known = set(links)
+            with socket.create_connection(("127.0.0.1", port_of(one))):
+                async with asyncio.timeout(5):
+                    while not (new := links.keys() - known):
+                        await asyncio.sleep(0.01)
+                    # More than the kernel takes; what a member can bring about by asking a lot.
+                    links[new.pop()].send(bytes(driver.MAX_LINK_BACKLOG_BYTES), close=True)
+                    while links.keys() != known:
+                        await asyncio.sleep(0.01)
             assert await one.ping(other.name) is not None
 
     run(test)
