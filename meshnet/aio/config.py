@@ -69,11 +69,13 @@ class MeshConfig:
     def __attrs_post_init__(self) -> None:
         secrets = [secret for secret in self.secrets if secret is not None]
         passwords = [secret for secret in secrets if isinstance(secret, str)]
-        for text in (self.nickname, self.network, self.listen, *passwords):
+        texts = [(repr(text), text) for text in (self.nickname, self.network, self.listen)]
+        # Named, not shown: what is said here ends up in logs.
+        for shown, text in (*texts, *(("a password", password) for password in passwords)):
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise ConfigError(f"{text!r} is not UTF-8 text") from None
+                raise ConfigError(f"{shown} is not UTF-8 text") from None
         try:
             pack_text(self.nickname, MAX_NICKNAME_BYTES)
         except ValueError as error:

@@ -32,8 +32,8 @@ _BURST = 64
 _DIAL_TIMEOUT_S = 3.0
 # A peer that stops reading must not make us keep everything it was to be told.
 MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
-# What has ended may still deliver what it was given for so long. Who keeps a connection open without
-# reading would otherwise have us keep all of it for ever, link after link.
+# What has ended may still deliver what it was given for so long. Who keeps a connection open
+# without reading would otherwise have us keep all of it for ever, link after link.
 CLOSE_TIMEOUT_S = 5.0
 # Connections that have not shown who they are, on top of the links that `conn_limit` allows; more
 # are turned away at once.

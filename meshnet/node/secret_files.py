@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
 from meshnet.errors import ConfigError
 from meshnet.wire.identity import psk_of_key_text
@@ -16,6 +18,14 @@ def read_secrets(given: Iterable[tuple[str, str]]) -> tuple[str | bytes, ...]:
     Raises ConfigError, with one line that says what to do.
     """
     return tuple(dict.fromkeys(_read_secret(option, value) for option, value in given))
+
+
+def refuse_if_open(where: str, path: Path, file: IO[Any]) -> None:
+    """Raises ConfigError when others than its owner can read ``file``, which is ``path``'s."""
+    mode = os.fstat(file.fileno()).st_mode
+    # What is no regular file, such as a pipe of the shell's, nobody else can open later.
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise ConfigError(f"{where} is open to others; run: chmod 600 {path}")
 
 
 def _read_secret(option: str, value: str) -> str | bytes:
@@ -34,10 +44,7 @@ def _read_secret(option: str, value: str) -> str | bytes:
 def _first_line(where: str, path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
-            mode = path.stat().st_mode
-            # What is no regular file, such as a pipe of the shell's, nobody else can open later.
-            if stat.S_ISREG(mode) and mode & 0o077:
-                raise ConfigError(f"{where} is open to others; run: chmod 600 {path}")
+            refuse_if_open(where, path, file)
             line = file.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.errors import ConfigError
+from meshnet.node.secret_files import refuse_if_open
 
 _PREFIX = "MESHNET_"
 # What Kubernetes sets in every container of a namespace with a service called meshnet, or
@@ -107,6 +108,8 @@ def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, 
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)
+            if "password" in table:
+                refuse_if_open(f"--config {path}", path, file)
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -120,7 +123,9 @@ def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, 
             raise ConfigError(
                 f"--config {path}: no option {key!r}; see --help{_meant(key, options)}"
             )
-        found[name] = _of_file(action, value, f"--config {path}: {key} = {value!r}")
+        # A password is named and not shown: what is said here ends up in logs.
+        shown = key if name == "password" else f"{key} = {value!r}"
+        found[name] = _of_file(action, value, f"--config {path}: {shown}")
     return found | _secrets_of(found)
 
 

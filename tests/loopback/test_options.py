@@ -279,9 +279,7 @@ password-file = "/nonexistent"
 
 
 def write(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "meshnet.toml"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
+    return secret_file(tmp_path / "meshnet.toml", text)
 
 
 def test_a_file_gives_options_that_environment_and_command_line_replace(tmp_path: Path) -> None:
@@ -314,6 +312,34 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, match: str
     with pytest.raises(ConfigError, match=match) as caught:
         parse_options(["--config", write(tmp_path, text)], {})
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_with_a_password_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    for text, refused in (("password = 'a'", True), ("password-file = '/nonexistent'", False)):
+        file = write(tmp_path, text)
+        Path(file).chmod(0o644)
+        match = "chmod 600" if refused else "/nonexistent: No such file"
+        with pytest.raises(ConfigError, match=match):
+            parse_options(["--config", file], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "password = {s3cret = 's3cret'}"),
+        ([], "password = ['s3cret', 1]"),
+        (["--password", "s3cret\udcff"], ""),
+        (["--password", "a", "--password", "s3cret\udcff"], ""),
+    ],
+    ids=["no text", "no texts", "not UTF-8", "not UTF-8, later"],
+)
+def test_what_is_wrong_with_a_password_is_said_without_it(
+    tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    # It ends up in the log.
+    with pytest.raises(ConfigError, match="password") as said:
+        parse_options([*arguments, "--config", write(tmp_path, text)], {})
+    assert "s3cret" not in str(said.value)
 
 
 def test_a_file_that_is_not_there_is_one_line() -> None:

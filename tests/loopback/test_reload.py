@@ -176,6 +176,7 @@ def test_a_node_reads_its_files_again(tmp_path: Path, caplog: pytest.LogCaptureF
     file = tmp_path / "meshnet.toml"
 
     def write(text: str) -> None:
+        file.touch(mode=0o600)
         file.write_text(f'no-tap = true\nlisten = "127.0.0.1:0"\n{text}')
 
     def read() -> NodeConfig:
