@@ -6,6 +6,7 @@ What strangers can cause at will is limited in rate, and says how much was left 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +34,9 @@ from meshnet.events import (
     UpdatesLost,
 )
 from meshnet.ids import Endpoint, PeerName
+from meshnet.peering.buckets import TokenBuckets
 
-# Our choice: enough to see what goes on, too little to fill a disk.
+# Our choice, for each kind of line: enough to see what goes on, too little to fill a disk.
 _BURST = 20.0
 _LINES_PER_S = 0.2
 
@@ -46,9 +48,8 @@ class EventLog:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._tokens = _BURST
-        self._filled_at = clock()
-        self._suppressed = 0
+        self._lines: TokenBuckets[str] = TokenBuckets(_LINES_PER_S, _BURST)
+        self._suppressed: Counter[str] = Counter()
         self._met_ourselves = False
 
     def write(self, event: Event) -> None:
@@ -123,17 +124,15 @@ class EventLog:
             self._warn_seldom("link refused", fields)
 
     def _warn_seldom(self, message: str, fields: dict[str, Any]) -> None:
-        """A warning that others can cause: at most `_BURST` in a row, `_LINES_PER_S` after that."""
-        now = self._clock()
-        self._tokens = min(_BURST, self._tokens + (now - self._filled_at) * _LINES_PER_S)
-        self._filled_at = now
-        if self._tokens < 1:
-            self._suppressed += 1
+        """A warning that others can cause: at most `_BURST` in a row, `_LINES_PER_S` after that.
+
+        Each kind by itself: who makes one at will cannot hide another so.
+        """
+        if not self._lines.take(message, 1.0, self._clock()):
+            self._suppressed[message] += 1
             return
-        self._tokens -= 1
-        if self._suppressed:
-            fields["suppressed"] = self._suppressed
-            self._suppressed = 0
+        if suppressed := self._suppressed.pop(message, 0):
+            fields["suppressed"] = suppressed
         _log.warning(message, extra=fields)
 
 

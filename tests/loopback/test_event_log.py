@@ -7,7 +7,14 @@ import logging
 import pytest
 
 from meshnet.aio.event_log import EventLog
-from meshnet.events import AddressConflict, Event, FloodLimited, LinkRefused, LoopSuspected
+from meshnet.events import (
+    AddressConflict,
+    Event,
+    FloodLimited,
+    IdentityConflict,
+    LinkRefused,
+    LoopSuspected,
+)
 from meshnet.ids import Endpoint, PeerName
 
 
@@ -29,6 +36,17 @@ def test_refused_strangers_are_logged_seldom_and_counted(
         log.write(refused(outbound=False))
     assert len(caplog.records) == burst + 1
     assert vars(caplog.records[-1])["suppressed"] == 500 - burst
+
+
+def test_strangers_cannot_hide_what_is_wrong_by_being_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = EventLog(lambda: 0.0)
+    for _ in range(500):
+        log.write(refused(outbound=False))
+    log.write(IdentityConflict(PEER))
+    assert caplog.records[-1].getMessage() == "one identity on two hosts"
+    assert "suppressed" not in vars(caplog.records[-1])
 
 
 def test_what_we_dialled_ourselves_is_always_logged(caplog: pytest.LogCaptureFixture) -> None:
