@@ -126,6 +126,9 @@ class LinkProtocol:
         self._receive: noise.CipherState | None = None
         self._next_receive: noise.CipherState | None = None
         """By a listener that has answered a renewal: the key that follows in their direction."""
+        self._answered_at = 0.0
+        self._unproved = False
+        """By a listener: whether the dialler has yet to show that it has the renewed keys."""
         self._their_static = b""
         self._handshake_hash = b""
         self._rekey_at = self._expires_at = float("inf")
@@ -290,7 +293,7 @@ class LinkProtocol:
     def _on_close(self, header: bytes, body: bytes) -> None:
         sealed = self.state is LinkState.ESTABLISHED
         if sealed and self._receive is not None:
-            body = self._receive.decrypt(header, body)
+            body = self._open(self._receive, header, body)
         if len(body) != 1:
             raise RemoteProtocolError("malformed close")
         try:
@@ -334,7 +337,7 @@ class LinkProtocol:
             self._events.append(self._authenticated)
 
     def _on_record(self, receive: noise.CipherState, header: bytes, body: bytes) -> None:
-        plaintext = receive.decrypt(header, body)
+        plaintext = self._open(receive, header, body)
         if self.state is LinkState.CONFIRMING:
             self.state = LinkState.ESTABLISHED
             self._events.append(self._authenticated)
@@ -366,19 +369,27 @@ class LinkProtocol:
 
     def _on_rekey(self, header: bytes, body: bytes, now: float) -> None:
         assert self._receive is not None, "an established link has keys"
-        message = self._receive.decrypt(header, body)
+        message = self._open(self._receive, header, body)
         if self._dialler:
             self._finish_rekey(message, now)
         elif self._next_receive is None:
-            self._answer_rekey(message)
+            self._answer_rekey(message, now)
         elif message:
             raise RemoteProtocolError("a renewal of keys within another")
         else:
-            # The dialler says: what follows is sealed with the new key.
+            # The dialler says: what follows is sealed with the new key. Whoever has the old one can
+            # say so; that it has the new one as well, and so our psk, shows by what follows only.
             self._receive, self._next_receive = self._next_receive, None
-            self._keys_are_new(now)
+            self._unproved = True
 
-    def _answer_rekey(self, message: bytes) -> None:
+    def _open(self, receive: noise.CipherState, header: bytes, body: bytes) -> bytes:
+        plaintext = receive.decrypt(header, body)
+        if self._unproved:
+            self._unproved = False
+            self._keys_are_new(self._answered_at)
+        return plaintext
+
+    def _answer_rekey(self, message: bytes, now: float) -> None:
         state = self._rekey_state(noise.Role.RESPONDER)
         state.read_message(message)
         if state.remote_static != self._their_static:
@@ -388,6 +399,7 @@ class LinkProtocol:
         split = state.split()
         self._send = noise.CipherState(split.send_key)
         self._next_receive = noise.CipherState(split.receive_key)
+        self._answered_at = now
         self._handshake_hash = split.handshake_hash
 
     def _finish_rekey(self, message: bytes, now: float) -> None:
@@ -405,6 +417,7 @@ class LinkProtocol:
         self._receive = noise.CipherState(split.receive_key)
         self._handshake_hash = split.handshake_hash
         self._keys_are_new(now)
+        self._send_sealed(FrameKind.RECORD, b"")  # The proof that the listener waits for.
 
     def _our_payload(self) -> bytes:
         config = self._config

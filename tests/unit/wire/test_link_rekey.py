@@ -169,7 +169,8 @@ def test_no_key_and_counter_seal_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dialler.protocol.keep_fresh(now)
         pump(dialler, listener, now=now)
     assert len(dialler.records) == len(listener.records) == 19
-    assert len({key for key, _ in seen}) == 2 * 19
+    # The last key of the dialler's direction has sealed no more than its confirmation.
+    assert len({key for key, _ in seen}) == 2 * 19 + 1
 
 
 # Passwords that changed meanwhile.
@@ -196,6 +197,28 @@ def test_who_has_only_a_removed_password_is_told_so_at_the_renewal() -> None:
     renewed(dialler, listener)
     assert dialler.learned is CloseCode.WRONG_PASSWORD
     assert listener.closed == [] or listener.learned is CloseCode.WRONG_PASSWORD
+
+
+def test_who_has_only_a_removed_password_cannot_put_off_the_end_of_its_link() -> None:
+    # It can say that it has the new key, by the old one, but not show it.
+    dialler, listener = established()
+    listener.protocol.use_psks((OTHER_PSK,))
+    assert dialler.protocol.keep_fresh(DUE)
+    listener.receive(dialler.protocol.data_to_send(), DUE)
+    listener.receive(sealed(dialler, b""), DUE)
+    assert listener.protocol.next_deadline() == REJECT_AFTER_S
+    assert listener.protocol.keep_fresh(REJECT_AFTER_S - 1)
+    assert not listener.protocol.keep_fresh(REJECT_AFTER_S)
+
+
+def test_keys_are_as_old_as_the_answer_that_made_them_however_late_they_are_confirmed() -> None:
+    dialler, listener = established()
+    assert dialler.protocol.keep_fresh(DUE)
+    listener.receive(dialler.protocol.data_to_send(), DUE)
+    dialler.receive(listener.protocol.data_to_send(), DUE)
+    listener.receive(dialler.protocol.data_to_send(), DUE + 9)
+    assert listener.protocol.next_deadline() == DUE + REJECT_AFTER_S
+    assert listener.records == []
 
 
 # What is not believed.
