@@ -180,7 +180,6 @@ class Engine:
         # How often somebody had later fragments of ours than we, and what waits to be taken up.
         self._rewrites: Counter[ChannelId] = Counter()
         self._written_elsewhere: dict[ChannelId, Fragment] = {}
-        self._members: dict[bytes, PeerName] = {}
         link_config = LinkConfig(
             config.identity,
             self._network_id,
@@ -354,7 +353,7 @@ class Engine:
         """A burst from the UDP socket."""
         others = self.data_path.receive_datagrams(datagrams, now)
         for datagram, source in others:
-            drop = self._sessions.receive_datagram(datagram, source, self._members, now)
+            drop = self._sessions.receive_datagram(datagram, source, now)
             if drop is not None:
                 self.counters.drops[drop] += 1
         if self.data_path.confirmed or self.data_path.probe_acks:
@@ -493,11 +492,9 @@ class Engine:
         if not first:
             self.gossip.neighbour_down(who.peer)
         self.gossip.neighbour_up(who.peer)
-        static = x25519_public_of(who.public_key)
-        self._members[static] = who.peer
         self._sessions.peer_reachable(
             who.peer,
-            static,
+            x25519_public_of(who.public_key),
             who.life,
             direct=self._addresses_of(link),
             relay=False,
@@ -558,14 +555,13 @@ class Engine:
         assert fragment is not None, "it has just changed"
         public_key = fragment.head.public_key
         try:
-            static = x25519_public_of(public_key)
+            x25519_public_of(public_key)  # Else no session could ever be set up with it.
             record = read_record(writer, public_key, dict(fragment.tree))
         except (MalformedError, AuthenticationError) as error:
             self._ignore(writer, DropReason.BAD_ENTRY, f"peer record: {error}")
             self._forget_record(writer, now)
             return
         self._records[writer] = record
-        self._members[static] = writer
         if known is None:
             self._events.append(PeerDiscovered(writer, record.nickname))
         if self.config.discovery:
@@ -696,7 +692,7 @@ class Engine:
             if len(datagram) < HEADER_BYTES:
                 drop = DropReason.TRUNCATED
             else:
-                drop = self._sessions.receive_datagram(datagram, src, self._members, now)
+                drop = self._sessions.receive_datagram(datagram, src, now)
         elif hops_left == 0:
             drop = DropReason.HOP_LIMIT
         elif not self._relay_buckets.take(came_from, len(datagram), now):
