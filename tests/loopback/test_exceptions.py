@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import socket
@@ -10,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from meshnet import errors
+from meshnet import Mesh, MeshConfig, errors
 from meshnet.aio.sockets import listen
 from meshnet.client import Client
 from meshnet.errors import (
     ApiError,
     AuthenticationError,
     ConfigError,
+    DeliveryError,
     ListenError,
     LocalProtocolError,
     MeshError,
@@ -95,6 +98,16 @@ def an_answer_that_is_none(directory: Path) -> None:
             server.join()
 
 
+def a_message_that_nobody_reads(_directory: Path) -> None:
+    async def send() -> None:
+        config = MeshConfig(listen="127.0.0.1:0", psk=bytes(32))
+        async with Mesh(config) as one, Mesh(evolve(config, peers=[one.address])) as other:
+            await other.wait_connected()
+            await other.send(one.name, "topic", b"payload")
+
+    asyncio.run(asyncio.wait_for(send(), 30))
+
+
 CASES: list[tuple[type[MeshError], Callable[[Path], None]]] = [
     (ConfigError, a_setting_that_cannot_be),
     (LocalProtocolError, a_record_that_is_too_long),
@@ -103,6 +116,7 @@ CASES: list[tuple[type[MeshError], Callable[[Path], None]]] = [
     (StateError, a_state_that_is_damaged),
     (TapError, a_device_that_is_none),
     (ListenError, a_port_that_is_taken),
+    (DeliveryError, a_message_that_nobody_reads),
     (ApiError, an_answer_that_is_none),
 ]
 
