@@ -187,7 +187,6 @@ class Engine:
         # How often somebody had later fragments of ours than we, and what waits to be taken up.
         self._rewrites: Counter[ChannelId] = Counter()
         self._written_elsewhere: dict[ChannelId, Fragment] = {}
-        self._members: dict[bytes, PeerName] = {}
         link_config = LinkConfig(
             config.identity,
             self._network_id,
@@ -207,7 +206,6 @@ class Engine:
         self._router = Router(
             self.name,
             self._records,
-            self._members,
             self.links,
             self._sessions,
             self.data_path,
@@ -369,7 +367,7 @@ class Engine:
         """A burst from the UDP socket."""
         others = self.data_path.receive_datagrams(datagrams, now)
         for datagram, source in others:
-            drop = self._sessions.receive_datagram(datagram, source, self._members, now)
+            drop = self._sessions.receive_datagram(datagram, source, now)
             if drop is not None:
                 self.counters.drops[drop] += 1
         if self.data_path.confirmed or self.data_path.probe_acks:
@@ -508,11 +506,9 @@ class Engine:
         if not first:
             self.gossip.neighbour_down(who.peer)
         self.gossip.neighbour_up(who.peer)
-        static = x25519_public_of(who.public_key)
-        self._members[static] = who.peer
         self._sessions.peer_reachable(
             who.peer,
-            static,
+            x25519_public_of(who.public_key),
             who.life,
             direct=self._addresses_of(link),
             relay=False,
@@ -573,7 +569,7 @@ class Engine:
         assert fragment is not None, "it has just changed"
         public_key = fragment.head.public_key
         try:
-            static = x25519_public_of(public_key)
+            x25519_public_of(public_key)  # Else no session could ever be set up with it.
             if len(fragment.tree) > MAX_RECORD_ENTRIES:
                 raise MalformedError(f"{len(fragment.tree)} entries")
             record = read_record(writer, public_key, dict(fragment.tree))
@@ -582,7 +578,6 @@ class Engine:
             self._forget_record(writer, now)
             return
         self._records[writer] = record
-        self._members[static] = writer
         if known is None:
             self._events.append(PeerDiscovered(writer, record.nickname))
         if self.config.discovery:

@@ -42,6 +42,9 @@ _DROP_OF = {
     Verdict.OVERSIZED: DropReason.OVERSIZED_FRAME,
     Verdict.BAD_SOURCE: DropReason.BAD_SOURCE,
 }
+# From wire.md section 5.4: what we answer or pass on, and so one to a datagram. Or a peer could
+# have us send hundreds for each that it sends, to whatever address it gives as its own.
+_ACTED_ON = frozenset((PartType.PROBE, PartType.RELAY, PartType.MESSAGE))
 
 
 @define
@@ -368,15 +371,20 @@ class DataPath:
         except MalformedError:
             counters.drops[DropReason.MALFORMED_PART] += 1
             return
-        answers = b""
+        has_acted = False
         for part_type, body in parts:
+            if part_type in _ACTED_ON:
+                if has_acted:
+                    counters.drops[DropReason.MALFORMED_PART] += 1
+                    continue
+                has_acted = True
             if part_type == PartType.FRAME:
                 self._receive_frame(body, session.peer, now)
             elif part_type in (PartType.PROBE, PartType.PROBE_ACK):
                 if len(body) != PROBE_BYTES:
                     counters.drops[DropReason.MALFORMED_PART] += 1
                 elif part_type == PartType.PROBE:
-                    answers += pack_part(PartType.PROBE_ACK, body)
+                    self._send(session, pack_part(PartType.PROBE_ACK, body), now)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
             elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):
@@ -387,7 +395,3 @@ class DataPath:
                 else:
                     # An envelope within a relayed datagram: nobody needs that but an attacker.
                     counters.drops[DropReason.MALFORMED_PART] += 1
-        if answers:
-            # One datagram for one, however many probes it held: nobody can make us send more, to an
-            # address that only it names, than it sends itself.
-            self._send(session, answers, now)

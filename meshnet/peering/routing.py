@@ -30,7 +30,6 @@ class Router:
         self,
         our_name: PeerName,
         records: Mapping[PeerName, PeerRecord],
-        members: dict[bytes, PeerName],
         links: LinkKeeper,
         sessions: SessionKeeper,
         data_path: DataPath,
@@ -40,7 +39,6 @@ class Router:
         """The way to every peer that can be reached."""
         self._our_name = our_name
         self._records = records
-        self._members = members
         self._links = links
         self._sessions = sessions
         self._data_path = data_path
@@ -106,7 +104,7 @@ class Router:
             if len(datagram) < HEADER_BYTES:
                 drop = DropReason.TRUNCATED
             else:
-                drop = self._sessions.receive_datagram(datagram, src, self._members, now)
+                drop = self._sessions.receive_datagram(datagram, src, now)
         elif hops_left == 0:
             drop = DropReason.HOP_LIMIT
         elif not self._buckets.take(came_from, len(datagram), now):

@@ -92,6 +92,7 @@ class SessionKeeper:
         self._trusted = TrustedSubnets()
         self._guard = HandshakeGuard(identity.static.public, rng)
         self._pairs: dict[PeerName, Pair] = {}
+        self._by_static: dict[bytes, Pair] = {}
         # Stamps outlive the pair: a peer that was away must not have its old messages answered.
         self._last_stamps: dict[PeerName, int] = {}
         self._pending: dict[int, Pair] = {}
@@ -151,7 +152,7 @@ class SessionKeeper:
         if pair is None:
             pair = Pair(peer, static, life, last_stamp=self._last_stamps.get(peer, -1))
             pair.reason = "setting up the data session"
-            self._pairs[peer] = pair
+            self._pairs[peer] = self._by_static[static] = pair
         self._timers.cancel((_Task.END_OF_GRACE, peer))
         lost_link = relay and not pair.relay
         pair.relay = relay
@@ -184,13 +185,11 @@ class SessionKeeper:
         elif not self._timers.is_set((_Task.END_OF_GRACE, peer)):
             self._timers.set((_Task.END_OF_GRACE, peer), now + GRACE_S)
 
-    def receive_datagram(
-        self, datagram: bytes, source: Remote, members: dict[bytes, PeerName], now: float
-    ) -> DropReason | None:
-        """A handshake datagram. ``members`` maps X25519 keys to names. What was wrong with it?"""
+    def receive_datagram(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
+        """A handshake datagram. What was wrong with it?"""
         kind = HEADER.unpack_from(datagram)[0]
         if kind == DatagramType.INITIATION:
-            return self._receive_initiation(datagram, source, members, now)
+            return self._receive_initiation(datagram, source, now)
         if kind == DatagramType.RESPONSE:
             return self._receive_response(datagram, source, now)
         if kind == DatagramType.COOKIE_REPLY:
@@ -374,9 +373,7 @@ class SessionKeeper:
                 datagram = with_proof(datagram, cookie)
         self._send(datagram, remote)
 
-    def _receive_initiation(
-        self, datagram: bytes, source: Remote, members: dict[bytes, PeerName], now: float
-    ) -> DropReason | None:
+    def _receive_initiation(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
         if isinstance(source, PeerName) and source not in self._pairs:
             return DropReason.UNKNOWN_PEER
         drop, reply = self._guard.judge(datagram, source, now)
@@ -388,8 +385,7 @@ class SessionKeeper:
             initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
         except AuthenticationError:
             return DropReason.BAD_HANDSHAKE
-        peer = members.get(initiation.static)
-        pair = self._pairs.get(peer) if peer is not None else None
+        pair = self._by_static.get(initiation.static)
         if pair is None:
             return DropReason.UNKNOWN_PEER
         if isinstance(source, PeerName) and source != pair.peer:
@@ -579,6 +575,8 @@ class SessionKeeper:
         for task in _Task:
             self._timers.cancel((task, pair.peer))
         del self._pairs[pair.peer]
+        if self._by_static.get(pair.static) is pair:
+            del self._by_static[pair.static]
         self._data_path.switch.forget_peer(pair.peer)
         if pair.current is not None:
             self._events.append(SessionLost(pair.peer, reason))

@@ -96,7 +96,7 @@ class PendingHandshake:
 
         Raises AuthenticationError when the answer is forged, or made with none of ``psks``.
         """
-        state, payload = noise.read_with_any(self._state, psks, datagram[HEADER_BYTES:])
+        state, payload = self._state.read_with_any(psks, datagram[HEADER_BYTES:])
         try:
             cursor = Cursor(payload)
             their_index, capabilities = cursor.read_u32(), cursor.read_u32()

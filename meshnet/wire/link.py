@@ -308,7 +308,7 @@ class LinkProtocol:
         last = handshake.on_last_message
         try:
             if last:
-                handshake, payload = noise.read_with_any(handshake, self._psks, body)
+                handshake, payload = handshake.read_with_any(self._psks, body)
             else:
                 payload = handshake.read_message(body)
         except AuthenticationError as error:
@@ -406,7 +406,7 @@ class LinkProtocol:
         if self._handshake is None:
             raise RemoteProtocolError("an answer to no renewal of keys")
         try:
-            state, _ = noise.read_with_any(self._handshake, self._psks, message)
+            state, _ = self._handshake.read_with_any(self._psks, message)
         except AuthenticationError as error:
             code = CloseCode.WRONG_PASSWORD
             raise RemoteProtocolError(code.text, code) from error

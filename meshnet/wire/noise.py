@@ -215,6 +215,33 @@ class HandshakeState:
 
     def read_message(self, message: bytes) -> bytes:
         """The payload. Raises AuthenticationError when the message is not what it must be."""
+        sealed = self._read_keys(message)
+        if self._mixes_psk:
+            self._mix_token("psk")
+        return self._read_payload(sealed)
+
+    def read_with_any(self, psks: Iterable[bytes], message: bytes) -> tuple[HandshakeState, bytes]:
+        """Read a message that mixes in a psk: (the state after the psk that fits, the payload).
+
+        This state is left as it was. The key exchange is done once, so that a forged message costs
+        little more with many psks than with one. Raises AuthenticationError when no psk fits.
+        """
+        exchanged = self.copy()
+        sealed = exchanged._read_keys(message)
+        for psk in psks:
+            tried = exchanged.copy()
+            tried.psk = psk
+            tried._mix_token("psk")
+            with contextlib.suppress(AuthenticationError):
+                return tried, tried._read_payload(sealed)
+        raise AuthenticationError("the message does not verify with any psk")
+
+    @property
+    def _mixes_psk(self) -> bool:
+        return "psk" in self.pattern.messages[self._turn]
+
+    def _read_keys(self, message: bytes) -> bytes:
+        """All that comes before the psk, which is a message's last token: the sealed payload."""
         if self.finished or self.our_turn:
             raise LocalProtocolError("it is not the other side's turn in the handshake")
         for token in self.pattern.messages[self._turn]:
@@ -225,9 +252,12 @@ class HandshakeState:
                 size = DH_BYTES + (TAG_BYTES if self._cipher is not None else 0)
                 sealed, message = _cut(message, size)
                 self.remote_static = self._decrypt_and_hash(sealed)
-            else:
+            elif token != "psk":
                 self._mix_token(token)
-        payload = self._decrypt_and_hash(message)
+        return message
+
+    def _read_payload(self, sealed: bytes) -> bytes:
+        payload = self._decrypt_and_hash(sealed)
         self._turn += 1
         return payload
 
@@ -279,21 +309,6 @@ class HandshakeState:
         plaintext = self._cipher.decrypt(self._hash, ciphertext) if self._cipher else ciphertext
         self._mix_hash(ciphertext)
         return plaintext
-
-
-def read_with_any(
-    state: HandshakeState, psks: Iterable[bytes], message: bytes
-) -> tuple[HandshakeState, bytes]:
-    """Read a message that mixes in a psk: (the state after the psk that fits, the payload).
-
-    ``state`` is left as it was. Raises AuthenticationError when no psk fits.
-    """
-    for psk in psks:
-        tried = state.copy()
-        tried.psk = psk
-        with contextlib.suppress(AuthenticationError):
-            return tried, tried.read_message(message)
-    raise AuthenticationError("the message does not verify with any psk")
 
 
 def _cut(message: bytes, size: int) -> tuple[bytes, bytes]:

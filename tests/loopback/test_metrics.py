@@ -226,31 +226,38 @@ def drops_of(mesh: Mesh, reason: DropReason) -> int:
     return mesh.report()["data_path"]["drops"].get(reason.value, 0)
 
 
-def test_frames_that_the_device_does_not_take_are_counted() -> None:
-    async def test() -> None:
-        async with meshes(LOCAL, LOCAL) as (made, ports):
-            ports[1].close_host()
-            with pytest.raises(TapError):
-                await made[1].wait_failed()
-            ports[0].send(FRAME)
-            await until(lambda: drops_of(made[1], DropReason.TAP_WRITE_FAILED) == 1)
-
-    asyncio.run(asyncio.wait_for(test(), 30))
+async def the_device_takes_no_frame(reason: DropReason) -> None:
+    async with meshes(LOCAL, LOCAL) as (made, ports):
+        ports[1].close_host()
+        with pytest.raises(TapError):
+            await made[1].wait_failed()
+        ports[0].send(FRAME)
+        await until(lambda: drops_of(made[1], reason) == 1)
 
 
-def test_datagrams_that_the_system_does_not_send_are_counted() -> None:
-    async def test() -> None:
-        # The second has no IPv6 socket, and the third announces that it is to be called by IPv6.
-        hub_config = MeshConfig(listen=LOCAL, psk=PSK)
-        async with Mesh(hub_config) as hub:
-            peers = [hub.address]
-            plain = MeshConfig(listen="0.0.0.0:0", psk=PSK, peers=peers, discovery=False)
-            six = evolve(plain, advertise=["[::1]:9"])
-            async with Mesh(plain) as mesh, Mesh(six) as other:
-                await asyncio.gather(mesh.wait_connected(2), other.wait_connected(2))
-                await until(lambda: drops_of(mesh, DropReason.UNDERLAY_SEND_FAILED) > 0)
+async def the_system_sends_no_datagram(reason: DropReason) -> None:
+    # The second has no IPv6 socket, and the third announces that it is to be called by IPv6.
+    hub_config = MeshConfig(listen=LOCAL, psk=PSK)
+    async with Mesh(hub_config) as hub:
+        peers = [hub.address]
+        plain = MeshConfig(listen="0.0.0.0:0", psk=PSK, peers=peers, discovery=False)
+        six = evolve(plain, advertise=["[::1]:9"])
+        async with Mesh(plain) as mesh, Mesh(six) as other:
+            await asyncio.gather(mesh.wait_connected(2), other.wait_connected(2))
+            await until(lambda: drops_of(mesh, reason) > 0)
 
-    asyncio.run(asyncio.wait_for(test(), 30))
+
+OF_THE_DRIVER: list[tuple[DropReason, Callable[[DropReason], Awaitable[None]]]] = [
+    (DropReason.TAP_WRITE_FAILED, the_device_takes_no_frame),
+    (DropReason.UNDERLAY_SEND_FAILED, the_system_sends_no_datagram),
+]
+
+
+@pytest.mark.parametrize(("reason", "scenario"), OF_THE_DRIVER)
+def test_each_drop_of_the_driver_is_counted_under_its_reason(
+    reason: DropReason, scenario: Callable[[DropReason], Awaitable[None]]
+) -> None:
+    asyncio.run(asyncio.wait_for(scenario(reason), 30))
 
 
 # The exposition.

@@ -44,6 +44,8 @@ class Guest:
         self.now = NOW
         self.end = End.dialler(link_config(who, life=link), seed=link)
         self._closed = False
+        self.heard = b""
+        """All that the engine has sent on the link."""
         self.datagrams: list[Datagram] = []
         self.frames: list[bytes] = []
         self.events: list[Event] = []
@@ -159,6 +161,7 @@ class Guest:
         for output in self.engine.links_to_send():
             guest = self._guests.get(output.link)
             if guest is not None:
+                guest.heard += output.data
                 guest.end.receive(output.data)
                 guest._closed = guest._closed or output.close
         self.datagrams += self.engine.datagrams_to_send()

@@ -15,7 +15,14 @@ from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.storm import FLOOD_BURST_COPIES
 from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CIPHERS, CipherId
-from meshnet.wire.datagram import RELAY_HEADER, PartType, pack_part, parse_parts
+from meshnet.wire.datagram import (
+    HEADER,
+    RELAY_HEADER,
+    DatagramType,
+    PartType,
+    pack_part,
+    parse_parts,
+)
 from meshnet.wire.session import Session
 from support.samples import (
     ALICE,
@@ -201,15 +208,25 @@ def test_a_probe_is_answered_and_an_answer_is_handed_up() -> None:
     assert [probe_id for _, probe_id in path.probe_acks] == [7]
 
 
-def test_many_probes_in_a_datagram_are_answered_by_one_that_is_no_longer() -> None:
-    # Or a peer could have us send ten times what it sends, to whatever address it names as its own.
+@pytest.mark.parametrize("kind", [PartType.PROBE, PartType.RELAY, PartType.MESSAGE])
+def test_one_part_of_a_datagram_is_answered_or_passed_on(kind: PartType) -> None:
+    # Or a peer could have us send ten times what it sends, to whatever address it gives as its own.
     path, theirs = joined()
-    ids = [number.to_bytes(8, "big") for number in range(800)]
-    question = sealed(theirs, *((PartType.PROBE, probe_id) for probe_id in ids))
-    path.receive_datagrams([(question, endpoint(66))], NOW)
-    [(answer, _)] = path.datagrams_to_send()
-    assert parse_parts(theirs.open(answer)) == [(PartType.PROBE_ACK, each) for each in ids]
-    assert len(answer) <= len(question)
+    near, _ = session_pair(first_index=10)
+    near.peer = CAROL.name
+    path.add_session(near)
+    path.use_session(near)
+    path.next_hops[CAROL.name] = CAROL.name
+    body = bytes(8)
+    if kind is PartType.RELAY:
+        body = RELAY_HEADER.pack(BOB.name, CAROL.name, 3) + HEADER.pack(
+            DatagramType.DATA, 0, 0, 1, 0
+        )
+    parts = [(kind, body)] * 100 + [(PartType.FRAME, ethernet(OURS, THEIRS))]
+    path.receive_datagrams([(sealed(theirs, *parts), endpoint(66))], NOW)
+    assert len(path.datagrams_to_send()) + len(path.messages) == 1
+    assert path.counters.drops == {DropReason.MALFORMED_PART: 99}
+    assert len(path.frames_to_deliver()) == 1
 
 
 def test_what_a_relay_says_of_the_source_moves_no_session() -> None:

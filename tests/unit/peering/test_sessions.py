@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from meshnet.errors import DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
-from meshnet.ids import Endpoint, PeerName
+from meshnet.ids import Endpoint
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.pair import LOSS_OVER_PROBES
 from meshnet.peering.sessions import (
@@ -39,6 +39,7 @@ from support.samples import (
     endpoint,
     ethernet,
     flip,
+    identity,
     mac,
     rng,
 )
@@ -65,7 +66,6 @@ class Side:
             data_path=self.path,
             rng=rng(at),
         )
-        self.members: dict[bytes, PeerName] = {}
         self.events: list[Event] = []
         self.drops: list[DropReason] = []
 
@@ -78,7 +78,6 @@ class Side:
         life: int = 1,
         candidates: list[Endpoint] | None = None,
     ) -> None:
-        self.members[other.who.static.public] = other.who.name
         at = [other.at] if candidates is None else candidates
         self.keeper.peer_reachable(
             other.who.name,
@@ -92,7 +91,7 @@ class Side:
 
     def receive(self, datagram: bytes, source: Endpoint, now: float = 0.0) -> None:
         for data, remote in self.path.receive_datagrams([(datagram, source)], now):
-            drop = self.keeper.receive_datagram(data, remote, self.members, now)
+            drop = self.keeper.receive_datagram(data, remote, now)
             if drop is not None:
                 self.drops.append(drop)
         self.keeper.drain_data_path(now)
@@ -282,14 +281,12 @@ def test_stamps_rise_with_each_try_and_each_life() -> None:
     assert a_later.established(b)
 
 
-def test_strangers_and_peers_without_a_link_are_not_answered() -> None:
+def test_who_has_no_link_is_not_answered() -> None:
     a, b = both()
     a.link(b, lead=True)
     [(initiation, _)] = a.turn(0.0)
     b.receive(initiation, A_AT)
-    b.members[ALICE.static.public] = ALICE.name
-    b.receive(initiation, A_AT)
-    assert b.drops == [DropReason.UNKNOWN_PEER] * 2
+    assert b.drops == [DropReason.UNKNOWN_PEER]
     assert b.sent() == []
 
 
@@ -514,3 +511,12 @@ def test_an_answer_from_elsewhere_is_no_agreement_to_frames_in_clear() -> None:
     assert pair is not None
     assert pair.current is not None
     assert pair.current.clear_with is None
+
+
+def test_of_peers_that_are_gone_no_key_is_kept() -> None:
+    a, b = in_session()
+    for number in range(10, 30):
+        guest = Side(identity(number), endpoint(number))
+        b.link(guest, lead=False)
+        b.keeper.peer_unreachable(guest.who.name, gone=True, reason="left", now=0.0)
+    assert set(b.keeper._by_static) == {a.who.static.public}

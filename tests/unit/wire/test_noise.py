@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from meshnet.errors import AuthenticationError, LocalProtocolError
+from meshnet.wire import crypto
 from meshnet.wire.noise import (
     IK,
     IK_PSK2,
@@ -194,3 +195,36 @@ def test_a_cipher_state_counts_successes_only() -> None:
 def test_used_up_nonces_are_refused_rather_than_repeated() -> None:
     with pytest.raises(LocalProtocolError, match="used up"):
         CipherState(bytes(32), counter=2**64 - 1).encrypt(b"", b"")
+
+
+@pytest.mark.parametrize("pattern", [XX_PSK3, IK_PSK2], ids=lambda pattern: pattern.name)
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_message_tried_with_many_psks_costs_one_key_exchange(
+    pattern: Pattern, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Or whoever forges messages would have us work the harder, the more passwords we accept.
+    writer, reader = states(pattern)
+    while not writer.on_last_message:
+        reader.read_message(writer.write_message(b""))
+        writer, reader = reader, writer
+    message = writer.write_message(b"payload")
+    exchanges: list[bytes] = []
+
+    def counted(secret: bytes, public: bytes) -> bytes:
+        exchanges.append(public)
+        return exchange(secret, public)
+
+    exchange = crypto.x25519
+    monkeypatch.setattr(crypto, "x25519", counted)
+    psks = [bytes((number,)) * 32 for number in range(20, 27)] + [PSK if fits else OTHER_PSK]
+    if fits:
+        state, payload = reader.read_with_any(psks, message)
+        assert payload == b"payload"
+        assert state.split().send_key == writer.split().receive_key
+    else:
+        with pytest.raises(AuthenticationError):
+            reader.read_with_any(psks, message)
+    assert len(exchanges) == len({"ee", "es", "se", "ss"} & set(pattern.messages[-1]))
+    # It is left as it was.
+    monkeypatch.undo()
+    assert reader.read_with_any([PSK], message)[1] == b"payload"
