@@ -57,6 +57,7 @@ from meshnet.timers import Timers
 from meshnet.topology import records
 from meshnet.topology.records import Description, PeerRecord, link_key, read_record, record_entries
 from meshnet.topology.routes import MAX_HOPS, Route, shortest_routes
+from meshnet.values import Value
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
@@ -126,8 +127,7 @@ class EngineConfig:
     trusted_subnets: tuple[Subnet, ...] = ()
 
 
-@define(frozen=True)
-class Dial:
+class Dial(Value):
     """A TCP connection to make; answer with `link_opened` or `dial_failed` and the same target.
 
     ``turn`` counts the dials of this target before this one: of the addresses of a name, each is

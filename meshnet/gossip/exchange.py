@@ -44,6 +44,7 @@ from meshnet.gossip.messages import (
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
 from meshnet.ids import ChannelId, PeerName
+from meshnet.values import Value
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.identity import Identity
@@ -61,8 +62,7 @@ FETCH_PATIENCE_S = 5.0
 MAX_REFUSED = 4096
 
 
-@define(frozen=True)
-class Changed:
+class Changed(Value):
     """``writer``'s fragment is another one now; `Tree.changes_since` tells the difference."""
 
     channel: ChannelId
@@ -71,8 +71,7 @@ class Changed:
     now: Tree
 
 
-@define(frozen=True)
-class Ignored:
+class Ignored(Value):
     """Content that does not count. ``carrier`` brought it, and is not to blame."""
 
     carrier: PeerName
@@ -80,16 +79,14 @@ class Ignored:
     text: str
 
 
-@define(frozen=True)
-class Contradicted:
+class Contradicted(Value):
     """Two contents under one number: the writer's key is in use in two places."""
 
     channel: ChannelId
     writer: PeerName
 
 
-@define(frozen=True)
-class WrittenElsewhere:
+class WrittenElsewhere(Value):
     """The mesh has a later fragment of ours than we do: a disk set back, or our key elsewhere."""
 
     channel: ChannelId

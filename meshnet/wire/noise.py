@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, LocalProtocolError
+from meshnet.values import Value
 from meshnet.wire import crypto
 
 DH_BYTES = 32
@@ -23,8 +24,7 @@ MAX_MESSAGE_BYTES = 65535
 _MAX_NONCE = 2**64 - 1
 
 
-@define(frozen=True)
-class Pattern:
+class Pattern(Value):
     """A handshake pattern (section 7): who sends which tokens when.
 
     ``responder_static_known`` is the pre-message ``<- s`` of the IK family.
