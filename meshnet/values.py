@@ -6,6 +6,7 @@ node loads dozens of such classes before it does anything. These share the code 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
 _set = object.__setattr__
@@ -19,6 +20,7 @@ class _ValueType(type):
         fields = tuple(body.get("__annotations__", ())) if bases else ()
         defaults = {field: body.pop(field) for field in fields if field in body}
         body |= {"__slots__": fields, "__match_args__": fields, "_defaults": defaults}
+        body["_compared"] = attrgetter("__class__", *fields)
         return super().__new__(cls, name, bases, body)
 
 
@@ -26,12 +28,13 @@ class Value(metaclass=_ValueType):
     """Base of value classes: ``class LinkLost(Value)``, then fields as of a data class.
 
     Two values are equal if they are of one class and their fields are equal. Fields cannot be set
-    anew. A class takes no fields from another value class. What is made by the thousand, changes
-    or hides fields from its ``repr`` is an attrs class instead.
+    anew. A class takes no fields from another value class. What changes, checks what it is given
+    or hides a secret from its ``repr`` is an attrs class instead.
     """
 
     __match_args__: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[dict[str, Any]]
+    _compared: ClassVar[attrgetter[Any]]
 
     def __init__(self, *given: Any, **named: Any) -> None:
         fields = self.__match_args__
@@ -55,21 +58,20 @@ class Value(metaclass=_ValueType):
             raise TypeError(f"{what}() lacks {error.args[0]!r}") from None
 
     def _values(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, field) for field in self.__match_args__])
+        return tuple(getattr(self, field) for field in self.__match_args__)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._values() == other._values()
+        return bool(self._compared(self) == self._compared(other))
 
     def __hash__(self) -> int:
-        return hash((type(self), *self._values()))
+        return hash(self._compared(self))
 
     def __repr__(self) -> str:
         pairs = zip(self.__match_args__, self._values(), strict=True)
-        return (
-            f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
-        )
+        fields = ", ".join(f"{name}={value!r}" for name, value in pairs)
+        return f"{type(self).__qualname__}({fields})"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name!r}")

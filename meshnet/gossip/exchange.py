@@ -96,7 +96,7 @@ class WrittenElsewhere(Value):
 GossipEvent = Changed | Ignored | Contradicted | WrittenElsewhere
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Neighbour:
     peer: PeerName
     writable: bool = True
@@ -122,7 +122,7 @@ class _Neighbour:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Fetching:
     fetch: Fetch
     source: PeerName

@@ -44,7 +44,7 @@ _DROP_OF = {
 }
 
 
-@define
+@define(eq=False)
 class Counters:
     """What one peer has done; plain integers that only rise."""
 
