@@ -157,6 +157,8 @@ class Gossip:
         self.coming_bytes = 0
         """About what those parts cost that have come of fragments not yet whole."""
         self._refused: dict[bytes, None] = {}
+        # Whether there may be something to send; most inputs of a peer are not for us.
+        self._stirred = False
         self._events: deque[GossipEvent] = deque()
         # The greatest sequence of ours that we know of: the next is above it.
         self._sequences: dict[ChannelId, int] = {}
@@ -184,6 +186,7 @@ class Gossip:
         head = fragment.head
         if head.writer == self._identity.name:
             self.go_above(channel, head.sequence)
+        self._stirred = True
         self._adopt(channel, fragment, None)
 
     def go_above(self, channel: ChannelId, sequence: int) -> None:
@@ -194,6 +197,7 @@ class Gossip:
 
     def neighbour_up(self, peer: PeerName) -> None:
         """A link to ``peer`` stands: tell it what is ours, and compare the rest."""
+        self._stirred = True
         neighbour = self._neighbours[peer] = _Neighbour(peer)
         for channel in self.replica.channels():
             if self.replica.get(channel, self._identity.name) is not None:
@@ -206,6 +210,7 @@ class Gossip:
         for key in lost:
             self._end_fetch(key)
         if lost:
+            self._stirred = True
             self._ask_others(peer)
 
     def set_writable(self, peer: PeerName, writable: bool) -> None:
@@ -213,18 +218,21 @@ class Gossip:
         neighbour = self._neighbours.get(peer)
         if neighbour is not None:
             neighbour.writable = writable
+            self._stirred = True
 
     def compare_with(self, peer: PeerName) -> None:
         """Tell ``peer`` our digest: it will ask for what it lacks."""
         neighbour = self._neighbours.get(peer)
         if neighbour is not None:
             neighbour.digest_due = True
+            self._stirred = True
 
     def receive(self, peer: PeerName, kind: MessageType, body: bytes, now: float) -> None:
         """A gossip message of a neighbour. Raises MalformedError: the neighbour is to blame."""
         neighbour = self._neighbours.get(peer)
         if neighbour is None:
             return
+        self._stirred = True
         if kind is MessageType.DELTA:
             self._receive_delta(neighbour, parse_delta(body), now)
         elif kind is MessageType.DIGEST:
@@ -250,11 +258,13 @@ class Gossip:
 
     @property
     def has_more_to_send(self) -> bool:
-        return any(n.writable and n.has_work for n in self._neighbours.values())
+        return self._stirred and any(n.writable and n.has_work for n in self._neighbours.values())
 
     def messages_to_send(self, now: float) -> list[tuple[PeerName, MessageType, bytes]]:
         """One turn's messages for each neighbour whose link takes more."""
         messages: list[tuple[PeerName, MessageType, bytes]] = []
+        if not self._stirred:
+            return messages
         for neighbour in self._neighbours.values():
             sent_bytes = 0
             while neighbour.writable and sent_bytes < TURN_BYTES and neighbour.has_work:
@@ -262,6 +272,7 @@ class Gossip:
                 if message is not None:
                     messages.append((neighbour.peer, *message))
                     sent_bytes += len(message[1])
+        self._stirred = self.has_more_to_send
         return messages
 
     def _next_message(self, neighbour: _Neighbour, now: float) -> tuple[MessageType, bytes] | None:
