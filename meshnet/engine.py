@@ -64,6 +64,7 @@ from meshnet.topology.records import (
     record_entries,
 )
 from meshnet.topology.routes import Route
+from meshnet.values import Value
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
@@ -132,8 +133,7 @@ class EngineConfig:
     trusted_subnets: tuple[Subnet, ...] = ()
 
 
-@define(frozen=True)
-class Dial:
+class Dial(Value):
     """A TCP connection to make; answer with `link_opened` or `dial_failed` and the same target.
 
     ``turn`` counts the dials of this target before this one: of the addresses of a name, each is

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
-
 from meshnet.errors import CloseCode, DropReason
 from meshnet.ids import ChannelId, Endpoint, PeerName, Remote
+from meshnet.values import Value
 
 
-@define(frozen=True)
-class LinkEstablished:
+class LinkEstablished(Value):
     """An authenticated link to ``peer`` is up."""
 
     peer: PeerName
@@ -19,16 +17,14 @@ class LinkEstablished:
     outbound: bool
 
 
-@define(frozen=True)
-class LinkLost:
+class LinkLost(Value):
     """The link to ``peer`` has ended; it is dialled again."""
 
     peer: PeerName
     reason: str
 
 
-@define(frozen=True)
-class LinkRefused:
+class LinkRefused(Value):
     """A link ended before it was established: by us or, where ``by_peer``, by the other end.
 
     The other end's word is unauthenticated: anyone on the path could have said it.
@@ -41,8 +37,7 @@ class LinkRefused:
     by_peer: bool
 
 
-@define(frozen=True)
-class DialFailed:
+class DialFailed(Value):
     """No connection could be made to an address (``host:port``), ``failures`` times in a row."""
 
     address: str
@@ -50,16 +45,14 @@ class DialFailed:
     failures: int
 
 
-@define(frozen=True)
-class PeerDiscovered:
+class PeerDiscovered(Value):
     """A record of a peer not known before has arrived."""
 
     peer: PeerName
     nickname: str
 
 
-@define(frozen=True)
-class ContentIgnored:
+class ContentIgnored(Value):
     """Replicated content that does not count: of ``source``, or brought by it."""
 
     source: PeerName
@@ -67,15 +60,13 @@ class ContentIgnored:
     text: str
 
 
-@define(frozen=True)
-class IdentityConflict:
+class IdentityConflict(Value):
     """Two hosts write with the key of ``peer``: was its state directory copied?"""
 
     peer: PeerName
 
 
-@define(frozen=True)
-class SessionEstablished:
+class SessionEstablished(Value):
     """Frames to and from ``peer`` flow, sealed with ``cipher``, to ``remote``."""
 
     peer: PeerName
@@ -83,24 +74,21 @@ class SessionEstablished:
     cipher: str
 
 
-@define(frozen=True)
-class SessionRenewed:
+class SessionRenewed(Value):
     """The keys with ``peer`` were renewed, without a break."""
 
     peer: PeerName
     cipher: str
 
 
-@define(frozen=True)
-class SessionLost:
+class SessionLost(Value):
     """The data session with ``peer`` is gone."""
 
     peer: PeerName
     reason: str
 
 
-@define(frozen=True)
-class ProbeAnswered:
+class ProbeAnswered(Value):
     """A probe through the data session came back after ``rtt_s`` seconds."""
 
     peer: PeerName
@@ -108,8 +96,7 @@ class ProbeAnswered:
     rtt_s: float
 
 
-@define(frozen=True)
-class MessageReceived:
+class MessageReceived(Value):
     """``peer`` sent a message on a topic that is read here."""
 
     peer: PeerName
@@ -117,40 +104,35 @@ class MessageReceived:
     payload: bytes
 
 
-@define(frozen=True)
-class MessageAnswered:
+class MessageAnswered(Value):
     """What became of a message of ours: delivered, or ``reason`` says why not."""
 
     number: int
     reason: str
 
 
-@define(frozen=True)
-class ChannelChanged:
+class ChannelChanged(Value):
     """What users see of a channel has changed: values of the type's own change classes."""
 
     channel: ChannelId
     changes: tuple[Any, ...]
 
 
-@define(frozen=True)
-class UpdatesKept:
+class UpdatesKept(Value):
     """All updates of a channel up to this ticket are on disk, and told to others."""
 
     channel: ChannelId
     ticket: int
 
 
-@define(frozen=True)
-class UpdatesLost:
+class UpdatesLost(Value):
     """The updates of a channel after the last that was kept were undone: the disk refused them."""
 
     channel: ChannelId
     reason: str
 
 
-@define(frozen=True)
-class AddressConflict:
+class AddressConflict(Value):
     """Two MAC addresses claim one overlay ``address``; each with the peer it is behind.
 
     None instead of a peer: on our side. Hosts that reach one of the two do not reach the other.
@@ -160,15 +142,13 @@ class AddressConflict:
     claims: tuple[tuple[str, PeerName | None], tuple[str, PeerName | None]]
 
 
-@define(frozen=True)
-class FloodLimited:
+class FloodLimited(Value):
     """More is broadcast from ``peer`` (None: on our side) than is carried; told once a minute."""
 
     peer: PeerName | None
 
 
-@define(frozen=True)
-class LoopSuspected:
+class LoopSuspected(Value):
     """``mac`` keeps changing sides: two hosts' bridges are joined by something else than us."""
 
     mac: str

@@ -6,10 +6,17 @@ Pure: the caller says what time it is.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+
+def on_the_second(deadline: float) -> float:
+    """The last full second before ``deadline``: what may as well be done a moment sooner is done
+    together with the rest, so that an idle node wakes once a second, not once for each peer."""
+    return float(math.floor(deadline))
 
 
 class Timers(Generic[K]):

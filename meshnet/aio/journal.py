@@ -1,8 +1,9 @@
-"""Writes the engine's records to the journal, beside the loop: a disk may take its time."""
+"""Reads the journal, and writes the engine's records to it, beside the loop: disks take time."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,36 @@ from time import monotonic
 
 from meshnet.engine import Engine
 from meshnet.errors import StateError
-from meshnet.ports import JournalPort
+from meshnet.ports import JournalPort, StatePort
 
 _log = logging.getLogger("meshnet")
+
+
+async def read_journal(state: StatePort | None) -> tuple[JournalPort | None, list[bytes]]:
+    """The journal, and what it has kept; read in a thread, too. Raises StateError."""
+    if state is None:
+        return None, []
+
+    def read() -> tuple[JournalPort, list[bytes]]:
+        return state.journal, state.journal.records()
+
+    # Not a task, which the end of a loop cancels while its thread goes on.
+    reading = asyncio.get_running_loop().run_in_executor(None, read)
+    try:
+        journal, kept = await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        # Whoever called us closes the state next: not while the thread opens it.
+        while not reading.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([reading])
+        reading.exception()  # Nobody is left to be told.
+        raise
+    if journal.recovered_bytes:
+        _log.warning(
+            "journal recovered: an append that a crash cut short is left out",
+            extra={"recovered_bytes": journal.recovered_bytes},
+        )
+    return journal, kept
 
 
 class JournalWriter:

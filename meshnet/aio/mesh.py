@@ -20,6 +20,7 @@ from meshnet.aio.channel import Channel
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
 from meshnet.aio.event_log import EventLog
+from meshnet.aio.journal import read_journal
 from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
@@ -112,11 +113,10 @@ class Mesh:
                 conn_limit=config.conn_limit,
                 trusted_subnets=config.subnets(),
             )
+            journal, kept = await read_journal(self._state)
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             self._post = PostOffice(self._engine.unicast)
-            journal = self._state.journal if self._state is not None else None
-            if journal is not None:
-                self._engine.load(journal.records(), time.monotonic())
+            self._engine.load(kept, time.monotonic())
             for peer in config.peers:
                 self._engine.connect(*parse_peer(peer), time.monotonic())
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
@@ -230,7 +230,7 @@ class Mesh:
         """Take up changed settings; the names of those that differ but cannot change now.
 
         Changed at once: ``password``, ``psk``, ``also_accept``, ``advertise``, ``trusted_subnets``
-        and new ``peers``. Links and sessions go on. Peers left out are dialled until the mesh ends.
+        and ``peers``; peers left out are forgotten, as by `forget`. Other links and sessions go on.
         """
         old = self.config
         fixed = [name for name in _FIXED if getattr(config, name) != getattr(old, name)]
@@ -240,12 +240,14 @@ class Mesh:
         engine.set_psks(psks)
         if config.trusted_subnets != old.trusted_subnets:
             engine.set_trusted_subnets(config.subnets(), time.monotonic())
-        for peer in config.peers:
-            if peer not in old.peers:
-                engine.connect(*parse_peer(peer), time.monotonic())
-        if set(old.peers) - set(config.peers):
-            fixed.append("peers")
-        self.config = evolve(config, peers=tuple(dict.fromkeys((*config.peers, *old.peers))))
+        given, wanted = ([parse_peer(peer) for peer in each.peers] for each in (old, config))
+        for address in wanted:
+            if address not in given:
+                engine.connect(*address, time.monotonic())
+        for address in given:
+            if address not in wanted:
+                engine.forget(*address, time.monotonic())
+        self.config = config
         if config.advertise != old.advertise:
             engine.set_endpoints(self._advertised())
         self._drain()

@@ -39,6 +39,7 @@ def status(report: Report) -> Table:
     add_row(table, "Announced", ", ".join(report["addresses"]) or "no address")
     add_row(table, "TAP", f"{report['tap'] or 'none'}, overlay MTU {report['mtu']}")
     add_row(table, "Peers", f"{len(report['peers'])} known, us included")
+    add_row(table, "Channels", str(len(report["channels"])))
     add_row(table, "Connections", counts or "none")
     clear = sum(row["cipher"] == "none" for row in report["connections"])
     if clear:

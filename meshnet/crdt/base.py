@@ -13,10 +13,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Generic, Self, TypeVar
 
-from attrs import frozen
-
 from meshnet.errors import MeshError
 from meshnet.ids import PeerName
+from meshnet.values import Value
 from meshnet.wire.cursor import Cursor, MalformedError
 
 # From docs/crdt.md section 2.
@@ -38,16 +37,14 @@ class CounterExhausted(MeshError):
     """No higher counter is left: honest use never gets there, a hostile member can lead there."""
 
 
-@frozen
-class ValueChange(Generic[T]):
+class ValueChange(Value, Generic[T]):
     """The one value of a state is another now."""
 
     before: T
     after: T
 
 
-@frozen
-class KeyChange:
+class KeyChange(Value):
     """What a map holds under ``key`` is another now; None: nothing."""
 
     key: str
@@ -55,8 +52,7 @@ class KeyChange:
     after: bytes | None
 
 
-@frozen
-class ElementChange:
+class ElementChange(Value):
     """``element`` came into a set, or left it."""
 
     element: str

@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from attrs import define
-
 from meshnet.crdt.base import Lattice
 from meshnet.crdt.dots import Origin
 from meshnet.errors import ConfigError, LocalProtocolError, StateError
@@ -34,6 +32,7 @@ from meshnet.gossip.keeper import Keeper
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
+from meshnet.values import Value
 from meshnet.wire.cursor import MalformedError
 
 LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
@@ -50,8 +49,7 @@ SETTLE_ENTRIES = 64
 REFOLD_INTERVAL_S = 10.0
 
 
-@define(frozen=True)
-class BadEntry:
+class BadEntry(Value):
     """An entry of a writer's fragment that means nothing to the channel's type."""
 
     writer: PeerName

@@ -45,6 +45,7 @@ from meshnet.gossip.messages import (
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
 from meshnet.ids import ChannelId, PeerName
+from meshnet.values import Value
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.identity import Identity
@@ -64,8 +65,7 @@ MAX_REFUSED = 4096
 MAX_SUPERSEDED = 1024
 
 
-@define(frozen=True)
-class Changed:
+class Changed(Value):
     """``writer``'s fragment is another one now; `Tree.changes_since` tells the difference."""
 
     channel: ChannelId
@@ -74,8 +74,7 @@ class Changed:
     now: Tree
 
 
-@define(frozen=True)
-class Ignored:
+class Ignored(Value):
     """Content that does not count. ``carrier`` brought it, and is not to blame."""
 
     carrier: PeerName
@@ -83,16 +82,14 @@ class Ignored:
     text: str
 
 
-@define(frozen=True)
-class Contradicted:
+class Contradicted(Value):
     """Two contents under one number: the writer's key is in use in two places."""
 
     channel: ChannelId
     writer: PeerName
 
 
-@define(frozen=True)
-class WrittenElsewhere:
+class WrittenElsewhere(Value):
     """The mesh has a later fragment of ours than we do: a disk set back, or our key elsewhere."""
 
     channel: ChannelId
@@ -102,7 +99,7 @@ class WrittenElsewhere:
 GossipEvent = Changed | Ignored | Contradicted | WrittenElsewhere
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Neighbour:
     peer: PeerName
     writable: bool = True
@@ -131,7 +128,7 @@ class _Neighbour:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Fetching:
     fetch: Fetch
     source: PeerName
@@ -173,6 +170,8 @@ class Gossip:
         self.coming_bytes = 0
         """About what those parts cost that have come of fragments not yet whole."""
         self._refused: dict[bytes, None] = {}
+        # Whether there may be something to send; most inputs of a peer are not for us.
+        self._stirred = False
         self._events: deque[GossipEvent] = deque()
         # The greatest sequence of ours that we know of: the next is above it.
         self._sequences: dict[ChannelId, int] = {}
@@ -201,6 +200,7 @@ class Gossip:
         if head.writer == self._identity.name:
             self.go_above(channel, head.sequence)
             self._recall(channel, head)
+        self._stirred = True
         self._adopt(channel, fragment, None)
 
     def go_above(self, channel: ChannelId, sequence: int) -> None:
@@ -211,6 +211,7 @@ class Gossip:
 
     def neighbour_up(self, peer: PeerName) -> None:
         """A link to ``peer`` stands: tell it what is ours, and compare the rest."""
+        self._stirred = True
         neighbour = self._neighbours[peer] = _Neighbour(peer)
         for channel in self.replica.channels():
             if self.replica.get(channel, self._identity.name) is not None:
@@ -223,6 +224,7 @@ class Gossip:
         for key in lost:
             self._end_fetch(key)
         if lost:
+            self._stirred = True
             self._ask_others(peer)
 
     def set_writable(self, peer: PeerName, writable: bool) -> None:
@@ -230,18 +232,21 @@ class Gossip:
         neighbour = self._neighbours.get(peer)
         if neighbour is not None:
             neighbour.writable = writable
+            self._stirred = True
 
     def compare_with(self, peer: PeerName) -> None:
         """Tell ``peer`` our digest: it will ask for what it lacks."""
         neighbour = self._neighbours.get(peer)
         if neighbour is not None:
             neighbour.digest_due = True
+            self._stirred = True
 
     def receive(self, peer: PeerName, kind: MessageType, body: bytes, now: float) -> None:
         """A gossip message of a neighbour. Raises MalformedError: the neighbour is to blame."""
         neighbour = self._neighbours.get(peer)
         if neighbour is None:
             return
+        self._stirred = True
         if kind is MessageType.DELTA:
             self._receive_delta(neighbour, parse_delta(body), now)
         elif kind is MessageType.DIGEST:
@@ -267,11 +272,13 @@ class Gossip:
 
     @property
     def has_more_to_send(self) -> bool:
-        return any(n.writable and n.has_work for n in self._neighbours.values())
+        return self._stirred and any(n.writable and n.has_work for n in self._neighbours.values())
 
     def messages_to_send(self, now: float) -> list[tuple[PeerName, MessageType, bytes]]:
         """One turn's messages for each neighbour whose link takes more."""
         messages: list[tuple[PeerName, MessageType, bytes]] = []
+        if not self._stirred:
+            return messages
         for neighbour in self._neighbours.values():
             sent_bytes = 0
             while neighbour.writable and sent_bytes < TURN_BYTES and neighbour.has_work:
@@ -279,6 +286,7 @@ class Gossip:
                 if message is not None:
                     messages.append((neighbour.peer, *message))
                     sent_bytes += len(message[1])
+        self._stirred = self.has_more_to_send
         return messages
 
     def _next_message(self, neighbour: _Neighbour, now: float) -> tuple[MessageType, bytes] | None:

@@ -8,10 +8,9 @@ that brought it, the time, or what else is known, so all peers agree.
 
 from __future__ import annotations
 
-from attrs import define
-
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, PeerName
+from meshnet.values import Value
 from meshnet.wire.crypto import HASH_BYTES, SIGNATURE_BYTES
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
 from meshnet.wire.identity import Identity, verify
@@ -44,8 +43,7 @@ def read_channel(cursor: Cursor) -> ChannelId:
     )
 
 
-@define(frozen=True)
-class Head:
+class Head(Value):
     """What a writer signs about its fragment. ``raw`` is the signed form, passed on as it came."""
 
     writer: PeerName
@@ -71,8 +69,7 @@ class Head:
         return numbers == (other.incarnation, other.sequence) and self.root != other.root
 
 
-@define(frozen=True)
-class Fragment:
+class Fragment(Value):
     """A head, and entries that have its root and size."""
 
     head: Head

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import define
-
 from meshnet.gossip.fragments import (
     HEAD_BYTES,
     MAX_KEY_BYTES,
@@ -32,6 +30,7 @@ from meshnet.gossip.tree import (
     leaves_of,
 )
 from meshnet.ids import PEER_NAME_BYTES, ChannelId, PeerName
+from meshnet.values import Value
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import Cursor, MalformedError
 
@@ -49,8 +48,7 @@ _EMPTY, _INNER, _ENTRIES = 0, 1, 2
 _ANNOUNCED, _CHANGED, _MOVED_ON = 0, 1, 2
 
 
-@define(frozen=True)
-class InnerNode:
+class InnerNode(Value):
     """A node's children by their digests, None where there is none."""
 
     children: tuple[bytes | None, ...]
@@ -61,8 +59,7 @@ class InnerNode:
         return inner_digest(bitmap, [child for child in self.children if child is not None])
 
 
-@define(frozen=True)
-class Entries:
+class Entries(Value):
     """All that is below a node; nothing, when there is no such node."""
 
     entries: tuple[Entry, ...]
@@ -73,8 +70,7 @@ TreeId = tuple[ChannelId, PeerName] | None
 """Whose entries: a writer's fragment of a channel, or, for None, the index of all heads."""
 
 
-@define(frozen=True)
-class Want:
+class Want(Value):
     """A request for nodes of the tree whose root has this digest (all zero for the index)."""
 
     tree: TreeId
@@ -82,8 +78,7 @@ class Want:
     paths: tuple[Path, ...]
 
 
-@define(frozen=True)
-class Nodes:
+class Nodes(Value):
     """The answer, as far as it fits; the same root as in the question.
 
     Without any nodes: there is no such fragment any more.
@@ -94,8 +89,7 @@ class Nodes:
     nodes: tuple[tuple[Path, Told], ...]
 
 
-@define(frozen=True)
-class Delta:
+class Delta(Value):
     """A head, and what changed to get there from the tree with root ``base``.
 
     ``base`` is None when it is only announced: whoever wants the content has to ask. ``answers``

@@ -9,10 +9,9 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from attrs import define
-
 from meshnet.errors import TapError
 from meshnet.linux.rtnetlink import Request, attribute, attributes, exchange, tell
+from meshnet.values import Value
 
 # linux/rtnetlink.h, linux/if_addr.h
 _RTM_NEWADDR = 20
@@ -34,8 +33,7 @@ Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@define(frozen=True)
-class HostAddress:
+class HostAddress(Value):
     """An address of this host, and the interface that has it. ``ours``: a node put it there."""
 
     interface: str

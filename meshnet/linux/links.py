@@ -7,9 +7,8 @@ import socket
 import struct
 from pathlib import Path
 
-from attrs import define
-
 from meshnet.linux.rtnetlink import Request, attribute, attributes, exchange, tell, text, u32
+from meshnet.values import Value
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if.h
 _RTM_NEWLINK = 16
@@ -35,8 +34,7 @@ _IFF_UP = 1
 _LINK = struct.Struct("=BxHiII")
 
 
-@define(frozen=True)
-class Link:
+class Link(Value):
     """A network device. ``kind`` is empty for hardware, ``master`` 0 for a port of nothing."""
 
     index: int

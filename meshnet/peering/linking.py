@@ -22,7 +22,7 @@ from meshnet.peering.data_path import Counters
 from meshnet.peering.floods import LinkGuard
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
 from meshnet.ports import Rng
-from meshnet.timers import Timers
+from meshnet.timers import Timers, on_the_second
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.link import (
     KEYS_EXPIRED,
@@ -97,6 +97,8 @@ class LinkKeeper:
         self._guard = LinkGuard()
         self._links: dict[LinkId, Link] = {}
         self._by_peer: dict[PeerName, Link] = {}
+        # Those that may have bytes to send; of many links few have, and every input drains them.
+        self._touched: dict[LinkId, Link] = {}
         self._ended: list[LinkOutput] = []
         self._serials = itertools.count(1)
         self._timers: Timers[tuple[_Task, LinkId]] = Timers()
@@ -140,7 +142,8 @@ class LinkKeeper:
             rng=self._rng,
             serial=next(self._serials) if outbound else 0,
         )
-        self._links[link_id] = Link(link_id, protocol, remote, outbound, target_id, heard_at=now)
+        link = Link(link_id, protocol, remote, outbound, target_id, heard_at=now)
+        self._links[link_id] = self._touched[link_id] = link
         self._timers.set((_Task.HANDSHAKE_TIMEOUT, link_id), now + HANDSHAKE_TIMEOUT_S)
 
     def receive(self, link_id: LinkId, data: bytes, now: float) -> None:
@@ -149,6 +152,7 @@ class LinkKeeper:
         if link is None:
             return
         link.heard_at = now
+        self._touched[link_id] = link
         failure: RemoteProtocolError | None = None
         try:
             link.protocol.receive(data, now)
@@ -178,7 +182,7 @@ class LinkKeeper:
         link = self._by_peer.get(peer)
         if link is None:
             return False
-        _send(link, kind, body)
+        self._send(link, kind, body)
         return True
 
     def close(self, link: Link, code: CloseCode, reason: str, now: float) -> None:
@@ -208,9 +212,10 @@ class LinkKeeper:
     def links_to_send(self) -> list[LinkOutput]:
         """Bytes to write, in order; an output with ``close`` is the last of its link."""
         outputs, self._ended = self._ended, []
-        for link in self._links.values():
+        for link in self._touched.values():
             if data := link.protocol.data_to_send():
                 outputs.append(LinkOutput(link.id, data, close=False))
+        self._touched.clear()
         return outputs
 
     def next_event(self) -> Event | None:
@@ -228,7 +233,7 @@ class LinkKeeper:
         try:
             kind, body = parse_message(plaintext)
             if kind is MessageType.PING:
-                _send(link, MessageType.PONG, body)
+                self._send(link, MessageType.PONG, body)
             elif kind is not None and kind is not MessageType.PONG:
                 self._owner.message_received(link, kind, body, now)
         except MalformedError as error:
@@ -252,7 +257,7 @@ class LinkKeeper:
             self.close(known, CloseCode.DUPLICATE_LINK, CloseCode.DUPLICATE_LINK.text, now)
         else:
             self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
-        self._ping_by(link, now + LINK_PING_INTERVAL_S)
+        self._ping_by(link, on_the_second(now + LINK_PING_INTERVAL_S))
         self._owner.link_up(link, first=known is None, now=now)
 
     def _turn_away(self, link: Link, now: float) -> None:
@@ -263,6 +268,7 @@ class LinkKeeper:
 
     def _look_at(self, link: Link, task: _Task, now: float) -> None:
         code = CloseCode.TIMEOUT
+        self._touched[link.id] = link
         suspected_at, link.suspected_at = link.suspected_at, None
         if task is _Task.HANDSHAKE_TIMEOUT:
             self.close(link, code, "the handshake was not finished in time", now)
@@ -273,10 +279,11 @@ class LinkKeeper:
         elif not link.protocol.keep_fresh(now):
             self._end(link, KEYS_EXPIRED, now, code=None, by_peer=False)
         else:
-            _send(link, MessageType.PING, self._rng(TOKEN_BYTES))
+            self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
             if link.peer is not None:
                 self._owner.link_pinged(link.peer)
-            self._ping_by(link, min(now + LINK_PING_INTERVAL_S, link.heard_at + LINK_TIMEOUT_S))
+            ping_at = on_the_second(now + LINK_PING_INTERVAL_S)
+            self._ping_by(link, min(ping_at, link.heard_at + LINK_TIMEOUT_S))
 
     def _ping_by(self, link: Link, deadline: float) -> None:
         """Look at ``link`` again, at the latest when its keys want to be renewed."""
@@ -287,7 +294,7 @@ class LinkKeeper:
         """End ``link`` unless it is heard soon."""
         if link.suspected_at is None:
             link.suspected_at = now
-            _send(link, MessageType.PING, self._rng(TOKEN_BYTES))
+            self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
             self._timers.set((_Task.PING, link.id), now + LINK_SUSPECT_S)
 
     def _end(
@@ -295,6 +302,7 @@ class LinkKeeper:
     ) -> None:
         """The one way a link ends. ``code``: as closed by us, or by the other end (``by_peer``)."""
         del self._links[link.id]
+        self._touched.pop(link.id, None)
         for task in _Task:
             self._timers.cancel((task, link.id))
         self._ended.append(LinkOutput(link.id, link.protocol.data_to_send(), close=True))
@@ -321,7 +329,7 @@ class LinkKeeper:
             self._targets.failed(link.target_id, reason, now, refused=refused, trouble=trouble)
         self._events.append(LinkRefused(link.remote, link.outbound, reason, code, by_peer))
 
-
-def _send(link: Link, kind: MessageType, body: bytes) -> None:
-    if link.protocol.state is LinkState.ESTABLISHED:
-        link.protocol.send_record(pack_message(kind, body))
+    def _send(self, link: Link, kind: MessageType, body: bytes) -> None:
+        if link.protocol.state is LinkState.ESTABLISHED:
+            link.protocol.send_record(pack_message(kind, body))
+            self._touched[link.id] = link

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from meshnet.ids import Endpoint, PeerName
+from meshnet.values import Value
 from meshnet.wire.link import LinkAuthenticated, LinkProtocol
 
 LinkId = int
@@ -52,8 +53,7 @@ def surplus(our_name: PeerName, old: Link, new: Link) -> Link:
     return old if old.rank(our_name) < new.rank(our_name) else new
 
 
-@define(frozen=True)
-class LinkOutput:
+class LinkOutput(Value):
     """What the driver has to do for one link: send ``data``, then close it if ``close``."""
 
     link: LinkId

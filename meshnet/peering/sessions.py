@@ -19,7 +19,7 @@ from meshnet.peering.floods import HandshakeGuard
 from meshnet.peering.pair import Pair
 from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
-from meshnet.timers import Timers
+from meshnet.timers import Timers, on_the_second
 from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
 from meshnet.wire.datagram import HEADER, DatagramType
@@ -503,7 +503,7 @@ class SessionKeeper:
             self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher_name))
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
-        self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+        self._timers.set((_Task.PROBE, pair.peer), on_the_second(now + PROBE_INTERVAL_S))
 
     def _keep_former(self, pair: Pair, session: Session) -> None:
         pair.former.append(session)
@@ -540,7 +540,7 @@ class SessionKeeper:
         if (pair.current.half_spent or moved) and pair.pending is None:
             self._timers.set((_Task.REKEY, pair.peer), now)
         self._probe(pair, pair.current, now, for_user=False)
-        self._timers.set((_Task.PROBE, pair.peer), now + PROBE_INTERVAL_S)
+        self._timers.set((_Task.PROBE, pair.peer), on_the_second(now + PROBE_INTERVAL_S))
 
     def _give_up(self, pair: Pair, session: Session, now: float) -> None:
         """Nothing comes back: stop sending by ``session``, say so, and call anew.

@@ -9,10 +9,9 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-from attrs import define
-
 from meshnet.errors import LocalProtocolError
 from meshnet.ports import MAX_JOURNAL_RECORD_BYTES
+from meshnet.values import Value
 
 JOURNAL_MAGIC = b"meshjrnl"
 SNAPSHOT_MAGIC = b"meshsnap"
@@ -35,8 +34,7 @@ class DamagedError(ValueError):
     """Bytes that were once durable are not what was written; the text goes after "FILE is"."""
 
 
-@define(frozen=True)
-class Head:
+class Head(Value):
     """The first bytes of either file.
 
     ``sequence`` is a snapshot's own number, or that of the snapshot which a journal follows.
@@ -48,8 +46,7 @@ class Head:
     marker: bytes
 
 
-@define(frozen=True)
-class Groups:
+class Groups(Value):
     """What a file holds: the records of its good groups, in order."""
 
     records: list[bytes]

@@ -106,7 +106,7 @@ def _claim_in_nd(frame: bytes) -> Claim | None:
     return None
 
 
-@define
+@define(eq=False, repr=False)
 class _Held:
     """The newest claim of an address, and the MAC address it was at before."""
 

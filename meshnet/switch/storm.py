@@ -24,7 +24,7 @@ TELL_INTERVAL_S = 60.0
 _MAX_SIDES = 1024
 
 
-@define
+@define(eq=False, repr=False)
 class _Bucket:
     filled_at: float
     copies: float = FLOOD_BURST_COPIES

@@ -9,9 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from attrs import define
-
 from meshnet.ids import PEER_NAME_BYTES, Endpoint, PeerName
+from meshnet.values import Value
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
 
 # From wire.md section 6.4.
@@ -28,8 +27,7 @@ _LINK_PREFIX = b"\1"
 _LIMITED_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
-@define(frozen=True)
-class Description:
+class Description(Value):
     """What a peer says of itself, without its links. ``life`` is random per start (u64)."""
 
     nickname: str
@@ -39,8 +37,7 @@ class Description:
     endpoints: tuple[Endpoint, ...]
 
 
-@define(frozen=True)
-class PeerRecord:
+class PeerRecord(Value):
     """A peer: its name and Ed25519 key, its description, and whom it is linked to."""
 
     name: PeerName

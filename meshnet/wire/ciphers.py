@@ -10,8 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 
-from attrs import define
-
+from meshnet.values import Value
 from meshnet.wire import crypto
 
 # RFC 9001 section 6.6: ChaCha20-Poly1305 keeps what it seals secret for more than the 2^62 packets
@@ -29,8 +28,7 @@ class CipherId(enum.IntEnum):
     AEGIS_128L = 2
 
 
-@define(frozen=True)
-class Cipher:
+class Cipher(Value):
     """How to seal with one cipher. ``nonce_bytes`` are the last ones of the outer header.
 
     ``max_datagrams`` is how many one key may seal; a session is renewed at half of them.

@@ -76,7 +76,7 @@ class Initiation:
         return datagram, _session(state, peer, indexes, chosen, remote, now, key_life)
 
 
-@define
+@define(eq=False, repr=False)
 class PendingHandshake:
     """The initiator's side between its message and the answer."""
 
@@ -86,7 +86,7 @@ class PendingHandshake:
     sent_at: float
     datagram: bytes
     _offered: tuple[CipherId, ...]
-    _state: noise.HandshakeState = field(repr=False)
+    _state: noise.HandshakeState
     _key_life: KeyLife
     capabilities: int
     """What we offered; after `finish`, what both ends have."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import define
+from meshnet.values import Value
 
 # From wire.md section 4.1: a key is renewed after this, and refused after one and a half times it.
 REKEY_AFTER_S = 120.0
 REJECT_AFTER_S = 180.0
 
 
-@define(frozen=True)
-class KeyLife:
+class KeyLife(Value):
     """The ages of keys, in seconds. Shorter ones than the default are for tests and the wary."""
 
     rekey_after_s: float = REKEY_AFTER_S

@@ -21,6 +21,7 @@ from attrs import define, field
 from meshnet.errors import AuthenticationError, CloseCode, LocalProtocolError, RemoteProtocolError
 from meshnet.ids import NETWORK_ID_BYTES, PeerName
 from meshnet.ports import Rng
+from meshnet.values import Value
 from meshnet.wire import noise
 from meshnet.wire.cursor import Cursor, MalformedError
 from meshnet.wire.identity import Identity, name_of_static
@@ -76,8 +77,7 @@ class LinkConfig:
     key_life: KeyLife = DEFAULT_KEY_LIFE
 
 
-@define(frozen=True)
-class LinkAuthenticated:
+class LinkAuthenticated(Value):
     """The other end has proved who it is, and knows the psk."""
 
     peer: PeerName
@@ -87,13 +87,11 @@ class LinkAuthenticated:
     serial: int
 
 
-@define(frozen=True)
-class RecordReceived:
+class RecordReceived(Value):
     plaintext: bytes
 
 
-@define(frozen=True)
-class LinkClosed:
+class LinkClosed(Value):
     """The other end closed, and said why. Unless ``authenticated``, anyone on path may say so."""
 
     code: CloseCode

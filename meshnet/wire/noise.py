@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from meshnet.errors import AuthenticationError, LocalProtocolError
+from meshnet.values import Value
 from meshnet.wire import crypto
 
 DH_BYTES = 32
@@ -23,8 +24,7 @@ MAX_MESSAGE_BYTES = 65535
 _MAX_NONCE = 2**64 - 1
 
 
-@define(frozen=True)
-class Pattern:
+class Pattern(Value):
     """A handshake pattern (section 7): who sends which tokens when.
 
     ``responder_static_known`` is the pre-message ``<- s`` of the IK family.
@@ -66,11 +66,11 @@ def _hkdf(chaining_key: bytes, material: bytes, outputs: int) -> list[bytes]:
     return result
 
 
-@define
+@define(eq=False, repr=False)
 class CipherState:
     """A key and the counter of its next nonce (section 5.1)."""
 
-    key: bytes = field(repr=False)
+    key: bytes
     counter: int = 0
 
     def encrypt(self, ad: bytes, plaintext: bytes) -> bytes:
@@ -111,7 +111,7 @@ class Split:
     handshake_hash: bytes
 
 
-@define
+@define(eq=False, repr=False)
 class HandshakeState:
     """One side of one handshake (sections 5.2 and 5.3).
 
@@ -122,11 +122,11 @@ class HandshakeState:
     pattern: Pattern
     role: Role
     static: KeyPair
-    ephemeral_secret: bytes = field(repr=False)
+    ephemeral_secret: bytes
     remote_static: bytes | None
-    _chaining_key: bytes = field(repr=False)
+    _chaining_key: bytes
     _hash: bytes
-    psk: bytes | None = field(default=None, repr=False)
+    psk: bytes | None = None
     _cipher: CipherState | None = None
     _remote_ephemeral: bytes | None = None
     _turn: int = 0

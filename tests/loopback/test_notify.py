@@ -69,6 +69,32 @@ def test_a_reload_says_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert 0 <= time.clock_gettime(time.CLOCK_MONOTONIC) - began_s < 5
 
 
+def test_a_node_says_when_it_reloads_and_that_it_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    settings = tmp_path / "meshnet.toml"
+    settings.write_text('log-level = "info"\n')
+    with manager(path) as listener:
+        process = subprocess.Popen(
+            node_command(tmp_path, "--config", str(settings)),
+            stderr=subprocess.DEVNULL,
+            env={**environment(), "NOTIFY_SOCKET": path},
+        )
+        try:
+            assert listener.recv(4096).decode() == READY
+            # The second is refused; the node goes on with what it has, and says so too.
+            for text in ('log-level = "debug"\n', "mtu = 1\n"):
+                settings.write_text(text)
+                process.send_signal(signal.SIGHUP)
+                assert listener.recv(4096).decode().startswith("RELOADING=1\nMONOTONIC_USEC=")
+                assert listener.recv(4096).decode() == READY
+            process.send_signal(signal.SIGTERM)
+            assert listener.recv(4096).decode() == STOPPING
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.parametrize("address", ["", "nonsense", "/nonexistent/notify", "@nobody-listens"])
 def test_nobody_to_tell_is_no_error(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)

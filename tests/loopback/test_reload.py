@@ -128,10 +128,45 @@ def test_what_cannot_change_is_named_and_stays() -> None:
         config = config_of(OLD, peers=["192.0.2.1:1"])
         async with Mesh(config) as mesh:
             changed = evolve(config, mtu=1400, network="other", peers=("192.0.2.2:1",))
-            assert await mesh.reload(changed) == ["network", "mtu", "peers"]
+            assert await mesh.reload(changed) == ["network", "mtu"]
             assert (mesh.config.mtu, mesh.config.network) == (config.mtu, config.network)
-            dialled = {row["address"] for row in mesh.report()["connections"]}
-            assert dialled == {"192.0.2.1:1", "192.0.2.2:1"}
+
+    run(test)
+
+
+def test_peers_left_out_are_forgotten_and_new_ones_dialled() -> None:
+    async def test() -> None:
+        config = config_of(OLD, peers=["192.0.2.1:1", "192.0.2.3:6783"])
+        async with Mesh(config) as mesh:
+            # Who was given at run time stays; one address may be written in two ways.
+            mesh.connect("192.0.2.4:1")
+            assert await mesh.reload(evolve(config, peers=("192.0.2.2:1", "192.0.2.3"))) == []
+            dialled = [row["address"] for row in mesh.targets()]
+            assert sorted(dialled) == ["192.0.2.2:1", "192.0.2.3:6783", "192.0.2.4:1"]
+            assert await mesh.reload(evolve(config, peers=())) == []
+            assert [row["address"] for row in mesh.targets()] == ["192.0.2.4:1"]
+
+    run(test)
+
+
+def test_the_link_to_a_peer_left_out_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "meshnet")
+
+    def lost() -> list[str]:
+        return [vars(r)["reason"] for r in caplog.records if r.getMessage() == "link lost"]
+
+    async def test() -> None:
+        async with Mesh(config_of(OLD, discovery=False)) as there:
+            # Without discovery nothing else asks for the link.
+            config = config_of(OLD, peers=[there.address], discovery=False)
+            async with Mesh(config) as here:
+                await here.wait_connected()
+                await here.reload(evolve(config, peers=()))
+                async with asyncio.timeout(5):
+                    while len(lost()) < 2:  # At both ends.
+                        await asyncio.sleep(0.01)
+                assert "forgotten" in lost()
+                assert here.targets() == []
 
     run(test)
 

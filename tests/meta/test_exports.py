@@ -11,14 +11,15 @@ from types import ModuleType
 import pytest
 
 import meshnet
+import meshnet.crdt
 from support.tree import PACKAGE
 
 HEAVY = {"asyncio", "attr", "attrs", "nacl", "ssl", "socket", "uvloop", "click", "rich", "pytun"}
 
 
-def names_for_type_checkers() -> dict[str, tuple[str, str]]:
+def names_for_type_checkers(folder: str = ".") -> dict[str, tuple[str, str]]:
     """Public name -> (module, name there), from the ``if TYPE_CHECKING`` block."""
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"))
     [block] = [
         node
         for node in tree.body
@@ -52,9 +53,21 @@ def test_a_public_name_is_what_type_checkers_take_it_for(name: str, home: tuple[
         assert value is getattr(importlib.import_module(module), attribute)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+@pytest.mark.parametrize(("name", "home"), names_for_type_checkers("crdt").items())
+def test_so_is_a_public_name_of_the_replicated_types(name: str, home: tuple[str, str]) -> None:
+    module, attribute = home
+    assert getattr(meshnet.crdt, name) is getattr(importlib.import_module(module), attribute)
+
+
+def test_type_checkers_and_users_see_the_same_replicated_types() -> None:
+    assert set(names_for_type_checkers("crdt")) == set(meshnet.crdt.__all__)
+    assert dir(meshnet.crdt) == sorted(meshnet.crdt.__all__)
+
+
+@pytest.mark.parametrize("package", [meshnet, meshnet.crdt])
+def test_an_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
-        meshnet.no_such_name  # noqa: B018
+        package.no_such_name  # noqa: B018
 
 
 def test_the_package_says_that_it_is_typed() -> None:

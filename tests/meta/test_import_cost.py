@@ -37,6 +37,13 @@ def test_the_node_loads_nothing_it_does_not_need() -> None:
     assert loaded_by("meshnet.node.__main__") <= allowed
 
 
+def test_the_node_loads_no_replicated_type_until_a_channel_opens() -> None:
+    code = "import sys, meshnet.node.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    types = {name for name in done.stdout.split() if name.startswith("meshnet.crdt.")}
+    assert types == {"meshnet.crdt.base", "meshnet.crdt.dots"}
+
+
 @pytest.mark.parametrize("module", ["meshnet.client", "meshnet"])
 def test_edges_load_the_standard_library_only(module: str) -> None:
     assert loaded_by(module) == set()
