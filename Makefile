@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deps deep check-fresh bench lint format clean
+.PHONY: help demo test test-deps deep fuzz check-fresh bench lint format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -25,6 +25,10 @@ deep: ## Run random faults against seeds: make deep SEEDS=1..3000; goes on where
 	@[ -n "$(SEEDS)" ] || { echo 'which seeds? for example: make deep SEEDS=1..3000' >&2; exit 2; }
 	@tools/bootstrap.sh test
 	@.venv/bin/python -m meshnet.testing.deep $(SEEDS) --results $(or $(RESULTS),deep-results.txt)
+
+fuzz: ## Look for inputs that break a parser: make fuzz MINUTES=5 PARSER=link (without it: each)
+	@tools/bootstrap.sh fuzz
+	@cd tests && ../.venv/bin/python -m fuzz $(PARSER) --minutes $(or $(MINUTES),1)
 
 check-fresh: ## Run make demo and make test of the committed tree in a bare Debian (root)
 	@tools/check-fresh.sh

@@ -19,6 +19,10 @@ class MeshError(Exception):
 class ConfigError(MeshError):
     """A setting is unusable. The text is one line that says what to change."""
 
+    def __init__(self, text: str) -> None:
+        # What was given stands in it, and a file or a variable may give line breaks.
+        super().__init__(text.replace("\n", "\\n").replace("\r", "\\r"))
+
 
 class LocalProtocolError(MeshError):
     """Our caller broke a contract (used a closed link, sent too long a record)."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with this project in it, installed editable: tools/bootstrap.sh demo|test
+# Makes .venv with this project in it, installed editable: tools/bootstrap.sh demo|test|fuzz
 # A second run does nothing: stamps in .venv tell what was installed from which pyproject.toml.
 
 # shellcheck source=tools/lib.sh
@@ -11,7 +11,8 @@ venv=$repo/.venv
 case ${1:-} in
   demo) what=. ;;
   test) what='.[dev]' ;;
-  *) die 'usage: tools/bootstrap.sh demo|test' ;;
+  fuzz) what='.[dev,fuzz]' ;;
+  *) die 'usage: tools/bootstrap.sh demo|test|fuzz' ;;
 esac
 
 for tool in "$python" git make; do
@@ -21,7 +22,7 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   die "needs Python 3.11 or newer, $python is $version (set PYTHON=... to use another)"
 
-tools/deps.sh "$1"
+if [ "$1" = demo ]; then tools/deps.sh demo; else tools/deps.sh test; fi
 
 # A virtualenv holds absolute paths, so one that was moved or made by another Python is made anew.
 made_by="$repo $version"
@@ -49,7 +50,8 @@ if ! wait "$pip"; then
   die 'pip could not install meshnet'
 fi
 
-# The tests' set holds the demo's.
+# The tests' set holds the demo's, and the fuzzer's that of the tests.
 echo "$hash" >"$venv/.installed-$1"
 [ "$1" = demo ] || echo "$hash" >"$venv/.installed-demo"
+[ "$1" != fuzz ] || echo "$hash" >"$venv/.installed-test"
 say "installed in $SECONDS s"

@@ -46,11 +46,7 @@ def exchange(message_type: int, request: Request, body: bytes) -> Iterator[bytes
         s.bind((0, 0))
         s.send(_MESSAGE.pack(_MESSAGE.size + len(body), message_type, request, 1, 0) + body)
         while True:
-            data = s.recv(_RECEIVE_BYTES)
-            at = 0
-            while at + _MESSAGE.size <= len(data):
-                size, answer, _flags, _sequence, _port = _MESSAGE.unpack_from(data, at)
-                payload = data[at + _MESSAGE.size : at + size]
+            for answer, payload in messages(s.recv(_RECEIVE_BYTES)):
                 if answer == _NLMSG_DONE:
                     return
                 if answer == _NLMSG_ERROR:
@@ -59,7 +55,17 @@ def exchange(message_type: int, request: Request, body: bytes) -> Iterator[bytes
                         raise OSError(number, os.strerror(number))
                     return
                 yield payload
-                at += _aligned(size)
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, body) of each message in ``data``."""
+    at = 0
+    while at + _MESSAGE.size <= len(data):
+        size, kind, _flags, _sequence, _port = _MESSAGE.unpack_from(data, at)
+        if size < _MESSAGE.size:
+            return
+        yield kind, data[at + _MESSAGE.size : at + size]
+        at += _aligned(size)
 
 
 def tell(message_type: int, request: Request, body: bytes) -> None:

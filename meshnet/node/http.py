@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_HEADER_BYTES = 16 * 1024
 _MAX_BODY_BYTES = 64 * 1024
+_MAX_FIELDS = 1000
 _MAX_CONNECTIONS = 32
 _TIMEOUT_S = 10.0
 _READ_BYTES = _MAX_HEADER_BYTES
@@ -159,6 +160,7 @@ class HttpServer:
         method = request.method.decode("ascii", "replace")
         try:
             url = urlsplit(request.target.decode("ascii", "replace"))
+            values = parse_qs(url.query, max_num_fields=_MAX_FIELDS)
         except ValueError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
         handler = self._routes.get(("GET" if method == "HEAD" else method, url.path))
@@ -167,7 +169,6 @@ class HttpServer:
                 raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{url.path} has no {method}")
             raise Refused(HTTPStatus.NOT_FOUND, f"no {url.path} in this version")
         accept = b",".join(value for name, value in request.headers if name == b"accept")
-        values = parse_qs(url.query, max_num_fields=1000)
         asked = Request(method, url.path, values, accept.decode("ascii", "replace"))
         return await handler(asked)
 

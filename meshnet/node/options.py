@@ -105,7 +105,8 @@ class _OneLineParser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is a ``--help`` away."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+        one_line = message.replace("\n", "\\n")
+        self.exit(2, f"{self.prog}: {one_line} (see --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -56,6 +56,10 @@ def merged(
     values["secrets"] = []
     for action in actions.values():
         action.default = argparse.SUPPRESS if action.option_strings else None
+    for argument in arguments:
+        if argument.startswith("--") and argument.endswith("=--"):
+            # argparse takes the dashes away and leaves an empty list for a value.
+            parser.error(f"argument {argument[:-3]}: expected one argument")
     parsed = vars(parser.parse_args(arguments))
     given = {name: value for name, value in parsed.items() if value not in (None, [])}
     from_environment = _from_environment(actions, environment)

@@ -175,8 +175,7 @@ def read_initiation(
         ciphers = tuple(cursor.read_bytes(cursor.read_u8()))
     except MalformedError as error:
         raise AuthenticationError(str(error)) from error
-    if state.remote_static is None:
-        raise AuthenticationError("no static key")
+    assert state.remote_static is not None, "the first message of IK carries it"
     return Initiation(state.remote_static, stamp, index, capabilities, ciphers, state)
 
 

@@ -108,6 +108,7 @@ def test_head_is_get_without_the_body() -> None:
         (get("/act", "HEAD"), HTTPStatus.METHOD_NOT_ALLOWED),
         (get("/refuse"), HTTPStatus.CONFLICT),
         (get("//[x"), HTTPStatus.BAD_REQUEST),
+        (get("/echo?" + "a&" * 1001), HTTPStatus.BAD_REQUEST),
         (b"GET /echo HTTP/1.1\r\n\r\n", HTTPStatus.BAD_REQUEST),  # RFC 9112 3.2: no Host
         (b"GET\r\n\r\n", HTTPStatus.BAD_REQUEST),
         (b"\x00\xff" * 50 + b"\r\n\r\n", HTTPStatus.BAD_REQUEST),

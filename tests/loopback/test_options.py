@@ -113,7 +113,10 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("arguments", [["--mtu", "x"], ["--unknown"], ["--log-level", "loud"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--mtu", "x"], ["--unknown"], ["--un\nknown"], ["--log-level", "loud"], ["--advertise=--"]],
+)
 def test_wrong_usage_is_one_line_and_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

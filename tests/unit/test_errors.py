@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from meshnet import errors
-from meshnet.errors import CloseCode, DropReason, MeshError, RemoteProtocolError
+from meshnet.errors import CloseCode, ConfigError, DropReason, MeshError, RemoteProtocolError
 
 EXCEPTIONS = [
     value
@@ -48,6 +48,10 @@ def test_a_remote_protocol_error_carries_the_code_to_answer_with() -> None:
     assert RemoteProtocolError("odd").code is CloseCode.PROTOCOL_ERROR
     assert RemoteProtocolError("pw", CloseCode.WRONG_PASSWORD).code is CloseCode.WRONG_PASSWORD
     assert str(RemoteProtocolError("odd")) == "odd"
+
+
+def test_a_config_error_is_one_line_whatever_was_given() -> None:
+    assert str(ConfigError("trusted subnet 'a\r\nb'")) == "trusted subnet 'a\\r\\nb'"
 
 
 def test_drop_reasons_are_named_in_reports_as_in_code() -> None:

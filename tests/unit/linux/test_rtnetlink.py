@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 
 import pytest
 
-from meshnet.linux.rtnetlink import attribute, attributes, text, u32
+from meshnet.linux.rtnetlink import attribute, attributes, messages, text, u32
 
 
 @pytest.mark.parametrize("size", range(10))
@@ -36,3 +37,17 @@ def test_the_flag_for_nesting_is_no_part_of_the_type() -> None:
 
 def test_an_attribute_shorter_than_its_header_ends_the_list() -> None:
     assert list(attributes(attribute(1, b"") + bytes(8))) == [(1, b"")]
+
+
+def message(kind: int, body: bytes, size: int | None = None) -> bytes:
+    header_bytes = 16
+    return struct.pack("=IHHII", size or header_bytes + len(body), kind, 0, 1, 0) + body
+
+
+def test_the_messages_of_one_answer_are_read_one_by_one() -> None:
+    three = message(16, b"body") + message(16, b"more") + message(3, b"")
+    assert list(messages(three)) == [(16, b"body"), (16, b"more"), (3, b"")]
+
+
+def test_a_message_shorter_than_its_header_ends_the_answer() -> None:
+    assert list(messages(message(16, b"body") + message(16, bytes(8), size=3))) == [(16, b"body")]

@@ -1,0 +1,1 @@
+"""One module for each parser, of one form: see `fuzz.harness.Harness`."""
