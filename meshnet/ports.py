@@ -65,6 +65,15 @@ class StatePort(Protocol):
         ...
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The addresses (``HOST:PORT``) that were kept last; none at first."""
+        ...
+
+    def keep_targets(self, targets: Sequence[str]) -> None:
+        """Keep these addresses in place of those before, durably. Raises StateError."""
+        ...
+
+    @property
     def journal(self) -> JournalPort:
         """What the peer wrote down in its lives before, and where it goes on writing.
 

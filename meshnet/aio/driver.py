@@ -83,26 +83,33 @@ class Driver:
 
     async def stop(self) -> None:
         """Say goodbye to all peers and close every socket; the frame port stays the caller's."""
-        for dial in self._dials:
-            dial.cancel()
-        await asyncio.gather(*self._dials, return_exceptions=True)
-        if self._journal is not None:
-            # First what we wrote, then what others did: one at a time is being written.
-            for _ in range(2):
-                self._engine.save(monotonic())
-                self.drain()
-                await self._journal.idle()
-            self._journal.close()
+        try:
+            if self._journal is not None:
+                # First what we wrote, then what others did: one at a time is being written. While
+                # links stand, so that what is kept is told, too.
+                for _ in range(2):
+                    self._engine.save(monotonic())
+                    self.drain()
+                    await self._journal.idle()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
         self._engine.stop(monotonic())
         self.drain()
+        for dial in self._dials:
+            dial.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._udp.fileno())
         if self._frame_port is not None:
             self._loop.remove_reader(self._frame_port.fileno())
+        await asyncio.gather(*self._dials, return_exceptions=True)
         await self._until_links_closed()
+        if self._journal is not None:
+            await self._journal.close()
         self._udp.close()
         # A loop gives timers and readers back on its next turn; whoever makes mesh after mesh
         # without ever waiting would otherwise keep those of all.

@@ -15,6 +15,9 @@ from meshnet.ports import JournalPort, StatePort
 
 _log = logging.getLogger("meshnet")
 
+# Our choice: a journal that could not be begun anew grows by this much before the next try.
+RETRY_COMPACTION_BYTES = 2**20
+
 
 async def read_journal(state: StatePort | None) -> tuple[JournalPort | None, list[bytes]]:
     """The journal, and what it has kept; read in a thread, too. Raises StateError."""
@@ -52,6 +55,7 @@ class JournalWriter:
         self._drain = drain
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="meshnet-journal")
         self._task: asyncio.Task[None] | None = None
+        self._compact_at_bytes = 0
 
     def write(self, records: list[bytes]) -> None:
         """Have these written; nothing happens when there are none."""
@@ -64,14 +68,19 @@ class JournalWriter:
         while self._task is not None:
             await asyncio.shield(self._task)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Finish what was given; nothing more is written after this."""
+        await self.idle()
         self._thread.shutdown()
 
     async def _write(self, records: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._journal.append, records)
-        except StateError as error:
+        except Exception as error:
+            # Whatever it was: what is not surely on disk is not acknowledged, nor waited for.
+            if not isinstance(error, StateError):
+                _log.exception("journal failed")
             _log.error("journal refused", extra={"reason": str(error)})
             self._task = None
             self._engine.records_refused(str(error), monotonic())
@@ -83,12 +92,13 @@ class JournalWriter:
 
     async def _compact(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin the journal anew when it has grown; nothing else is being written meanwhile."""
-        if not self._journal.wants_compaction:
+        if not self._journal.wants_compaction or self._journal.size_bytes < self._compact_at_bytes:
             return
         # In the thread too: fragments are values, and none is written down before this is over.
         snapshot = await loop.run_in_executor(self._thread, self._engine.channels.snapshot)
         try:
             await loop.run_in_executor(self._thread, self._journal.compact, snapshot)
         except StateError as error:
-            # What was appended is safe; the next group will try again.
+            # What was appended is safe. Not again at each group: a snapshot costs.
+            self._compact_at_bytes = self._journal.size_bytes + RETRY_COMPACTION_BYTES
             _log.warning("journal not compacted", extra={"reason": str(error)})

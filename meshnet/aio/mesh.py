@@ -7,6 +7,7 @@ async with Mesh(MeshConfig(nickname="a", peers=["host-b"]), port) as mesh:
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from meshnet.aio.journal import read_journal
 from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
 from meshnet.engine import Engine, EngineConfig
-from meshnet.errors import LocalProtocolError
+from meshnet.errors import LocalProtocolError, StateError
 from meshnet.events import (
     ChannelChanged,
     Event,
@@ -55,6 +56,8 @@ _FIXED = (
     "rekey_after_s",
     "conn_limit",
 )
+_log = logging.getLogger("meshnet")
+
 _NOT_STARTED = "the mesh is not started, or has ended; use `async with Mesh(...)`"
 
 
@@ -117,7 +120,7 @@ class Mesh:
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             self._post = PostOffice(self._engine.unicast)
             self._engine.load(kept, time.monotonic())
-            for peer in config.peers:
+            for peer in (*config.peers, *(self._state.targets if self._state else ())):
                 self._engine.connect(*parse_peer(peer), time.monotonic())
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             await self._driver.start()
@@ -159,9 +162,13 @@ class Mesh:
         return self._driver is not None and not self._driver.failure.done()
 
     def connect(self, peer: str) -> None:
-        """Keep a link to whoever answers at ``HOST[:PORT]``. Raises ConfigError."""
-        engine = self._running
-        engine.connect(*parse_peer(peer), time.monotonic())
+        """Keep a link to whoever answers at ``HOST[:PORT]``, with a state in later lives too.
+
+        Raises ConfigError.
+        """
+        address = parse_peer(peer)
+        self._running.connect(*address, time.monotonic())
+        self._keep_target(address, keep=True)
         self._drain()
 
     def channel(self, name: str, kind: type[LatticeT]) -> Channel[LatticeT]:
@@ -183,9 +190,22 @@ class Mesh:
 
         Raises ConfigError when ``peer`` is no address.
         """
-        known = self._running.forget(*parse_peer(peer), time.monotonic())
+        address = parse_peer(peer)
+        known = self._running.forget(*address, time.monotonic())
+        self._keep_target(address, keep=False)
         self._drain()
         return known
+
+    def _keep_target(self, address: tuple[str, int], *, keep: bool) -> None:
+        """For the next life, but for what the configuration names: that has the say there."""
+        if self._state is None or address in map(parse_peer, self.config.peers):
+            return
+        target = join_host_port(*address)
+        kept = [other for other in self._state.targets if other != target]
+        try:
+            self._state.keep_targets([*kept, target] if keep else kept)
+        except StateError as error:
+            _log.warning("target not kept", extra={"addr": target, "reason": str(error)})
 
     async def send(
         self, peer: PeerName, topic: str, payload: bytes, *, timeout_s: float = 5.0

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from meshnet.errors import LocalProtocolError, StateError
@@ -49,6 +50,7 @@ class FileState:
         try:
             self.identity_seed = self._load_seed()
             self.incarnation, self.generation = self._next_life()
+            self.targets = self._load_targets()
         except StateError:
             self.close()
             raise
@@ -88,6 +90,27 @@ class FileState:
         raise StateError(
             f"{path} is damaged; restore it, or remove {self.directory} to become a new peer"
         )
+
+    def keep_targets(self, targets: Sequence[str]) -> None:
+        """Keep these addresses in place of those before. Raises StateError."""
+        path = self.directory / "targets.json"
+        try:
+            write_durably(path, f"{json.dumps(list(targets))}\n".encode())
+        except OSError as error:
+            raise StateError(f"cannot write {path}: {error.strerror}") from error
+        self.targets = tuple(targets)
+
+    def _load_targets(self) -> tuple[str, ...]:
+        path = self.directory / "targets.json"
+        if not path.exists():
+            return ()
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            kept = None
+        if not isinstance(kept, list) or not all(isinstance(target, str) for target in kept):
+            raise StateError(f"{path} is damaged; restore it, or remove it")
+        return tuple(kept)
 
     def _next_life(self) -> tuple[int, int]:
         """(incarnation, generation) of this start, made durable before anyone uses them."""

@@ -57,9 +57,14 @@ async def check_frame_port(
 def check_state_port(open_state: Callable[[], StatePort]) -> None:
     """A `StatePort`: ``open_state`` is called once per life, after the one before was closed."""
     lives: list[tuple[bytes, int, int]] = []
-    for _ in range(3):
+    kept: tuple[str, ...] = ()
+    for life in range(3):
         state = open_state()
         lives.append((state.identity_seed, state.incarnation, state.generation))
+        assert state.targets == kept, "the targets that were kept last survive"
+        kept = tuple(f"host-{number}:6783" for number in range(life + 1))
+        state.keep_targets(kept)
+        assert state.targets == kept, "targets are kept at once"
         state.close()
         state.close()
     seeds, incarnations, generations = zip(*lives, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from meshnet.testing.journal import MemoryJournal
 
@@ -14,6 +15,7 @@ class MemoryState:
         self.identity_seed = seed if seed is not None else os.urandom(32)
         self.incarnation = incarnation
         self.generation = 1
+        self.targets: tuple[str, ...] = ()
         self.journal = MemoryJournal()
 
     def next_life(self) -> MemoryState:
@@ -21,6 +23,9 @@ class MemoryState:
         self.generation += 1
         self.journal.next_life()
         return self
+
+    def keep_targets(self, targets: Sequence[str]) -> None:
+        self.targets = tuple(targets)
 
     def close(self) -> None:
         self.journal.close()

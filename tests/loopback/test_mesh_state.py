@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ class SlowState:
         memory = MemoryState()
         self.identity_seed, self.incarnation, self.generation = memory.identity_seed, 1, 1
         self.is_asked, self.may_open, self.is_open = (threading.Event() for _ in range(3))
+        self.targets: tuple[str, ...] = ()
         self._journal = memory.journal
         self._error = error
 
@@ -36,6 +38,9 @@ class SlowState:
             raise self._error
         self.is_open.set()
         return self._journal
+
+    def keep_targets(self, targets: Sequence[str]) -> None:
+        self.targets = tuple(targets)
 
     def close(self) -> None:
         self._journal.close()

@@ -1,0 +1,51 @@
+"""Addresses given while a peer runs are dialled by its next life, until they are forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from meshnet import Mesh, MeshConfig
+from meshnet.errors import StateError
+from meshnet.store.state import FileState
+
+
+def given(mesh: Mesh) -> set[str]:
+    return {row["address"] for row in mesh.targets() if row["given"]}
+
+
+def test_targets_survive_a_restart(tmp_path: Path) -> None:
+    async def life(*, connect: str = "", forget: str = "", peers: tuple[str, ...] = ()) -> set[str]:
+        state = FileState(tmp_path)
+        try:
+            config = MeshConfig(listen="127.0.0.1:0", peers=peers)
+            async with Mesh(config, state=state) as mesh:
+                before = given(mesh)
+                if connect:
+                    mesh.connect(connect)
+                if forget:
+                    assert mesh.forget(forget)
+                return before
+        finally:
+            state.close()
+
+    async def test() -> None:
+        assert await life(connect="127.0.0.9") == set()
+        assert await life(connect="127.0.0.10:7000") == {"127.0.0.9:6783"}
+        assert await life(forget="127.0.0.9") == {"127.0.0.9:6783", "127.0.0.10:7000"}
+        # What the configuration names is its own affair: it is not kept beyond it.
+        again = await life(connect="127.0.0.11", peers=("127.0.0.11",))
+        assert again == {"127.0.0.10:7000", "127.0.0.11:6783"}
+        assert await life() == {"127.0.0.10:7000"}
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "nonsense"])
+def test_damaged_targets_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    FileState(tmp_path).close()
+    (tmp_path / "targets.json").write_text(text, encoding="utf-8")
+    with pytest.raises(StateError, match=r"targets\.json is damaged; restore it, or remove it$"):
+        FileState(tmp_path)
