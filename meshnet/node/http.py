@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAX_HEADER_BYTES = 16 * 1024
 _MAX_BODY_BYTES = 64 * 1024
 _MAX_FIELDS = 1000
-_MAX_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 _TIMEOUT_S = 10.0
 _READ_BYTES = _MAX_HEADER_BYTES
 
@@ -105,7 +105,7 @@ class HttpServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "asyncio runs this in a task"
-        if len(self._connections) >= _MAX_CONNECTIONS:
+        if len(self._connections) >= MAX_CONNECTIONS:
             oldest = next(iter(self._connections))
             del self._connections[oldest]
             oldest.cancel()

@@ -176,13 +176,13 @@ def test_however_many_hang_a_quick_caller_is_served() -> None:
         async with serving(timeout_s=30.0) as port:
             hanging = [
                 await asyncio.open_connection("127.0.0.1", port)
-                for _ in range(3 * http._MAX_CONNECTIONS)
+                for _ in range(3 * http.MAX_CONNECTIONS)
             ]
             for _ in range(10):
                 assert (await ask(port, ECHO))[0] == HTTPStatus.OK
             # And no more are held than may be: the others have been cut.
             async with asyncio.timeout(5):
-                while sum(not reader.at_eof() for reader, _ in hanging) > http._MAX_CONNECTIONS:
+                while sum(not reader.at_eof() for reader, _ in hanging) > http.MAX_CONNECTIONS:
                     await asyncio.sleep(0.01)
             for _, writer in hanging:
                 writer.close()
