@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshnet.timers import Timers
+from meshnet.timers import Timers, on_the_second
 
 
 def test_nothing_is_due_where_nothing_is_set() -> None:
@@ -55,3 +55,8 @@ def test_a_cancelled_key_never_comes_and_can_be_set_again() -> None:
     assert timers.next_deadline() is None
     timers.set("a", 2.0)
     assert timers.pop_due(5.0) == ["a"]
+
+
+def test_on_the_second_is_never_late_and_less_than_a_second_early() -> None:
+    for deadline in (5.0, 5.001, 5.999):
+        assert on_the_second(deadline) == 5.0
