@@ -45,7 +45,7 @@ class Answer(enum.IntEnum):
     """Its reader is behind; it is sent again until the sender gives up."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Unanswered:
     peer: PeerName
     body: bytes

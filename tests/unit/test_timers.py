@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshnet.timers import Timers
+from meshnet.timers import Timers, on_the_second
 
 
 def test_nothing_is_due_where_nothing_is_set() -> None:
@@ -65,3 +65,8 @@ def test_a_wish_that_comes_again_and_again_is_not_put_off() -> None:
     assert timers.pop_due(10) == ["key"]
     timers.set_if_unset("key", 20)
     assert timers.next_deadline() == 20
+
+
+def test_on_the_second_is_never_late_and_less_than_a_second_early() -> None:
+    for deadline in (5.0, 5.001, 5.999):
+        assert on_the_second(deadline) == 5.0
