@@ -36,6 +36,7 @@ COVERS = (
 )
 
 _GONE, _OF_BOB = 1, 2
+_MAX = MAX_COUNTER.to_bytes(8, "big")
 
 
 def check(data: bytes) -> None:
@@ -70,7 +71,11 @@ def _whole(kind: type[Lattice[Any]], writer: Any, entries: dict[bytes, bytes | N
     except MalformedError:
         assert bad
     assert set(bad) <= entries.keys()
-    assert kind.from_entries(whole.to_entries(writer), writer) == whole
+    written = whole.to_entries(writer)
+    assert kind.from_entries(written, writer) == whole
+    # Or nobody could ever go on after it.
+    assert not any(value[:8] == _MAX or value[8:] == _MAX for value in written.values())
+    assert issubclass(kind, Counter) or not any(key[-8:] == _MAX for key in written)
     # The same in another order, and twice.
     backwards = dict(reversed(entries.items()))
     again = kind.from_entries(backwards, writer, lambda _key, _error: None)

@@ -66,11 +66,12 @@ def _made(plan: Plan, *, snapshot: bool) -> None:
     assert whole.records == [record for records in groups for record in records]
     at, mask, kept = plan.number(2) % len(data), plan.number(), plan.number(2)
     damaged = data[:at] + bytes((data[at] ^ mask,)) + data[at + 1 :]
-    damaged = damaged[: len(damaged) - kept] + plan.rest()
+    damaged = damaged[: max(0, len(damaged) - kept)] + plan.rest()
     found = _parse(damaged, snapshot=snapshot)
     # What was written before the damage is found, or the damage is.
     if found is not None and not snapshot:
-        untouched = max(i for i, end in enumerate(ends) if end <= _same(data, damaged))
+        same = _same(data, damaged)
+        untouched = max((i for i, end in enumerate(ends) if end <= same), default=0)
         expected = [record for records in groups[:untouched] for record in records]
         assert found.records[: len(expected)] == expected
 
