@@ -215,13 +215,10 @@ class HandshakeState:
 
     def read_message(self, message: bytes) -> bytes:
         """The payload. Raises AuthenticationError when the message is not what it must be."""
-        sealed = self._read_keys(message)
-        if self._mixes_psk:
-            self._mix_token("psk")
-        return self._read_payload(sealed)
+        return self._read_payload(self._read_keys(message))
 
     def read_with_any(self, psks: Iterable[bytes], message: bytes) -> tuple[HandshakeState, bytes]:
-        """Read a message that mixes in a psk: (the state after the psk that fits, the payload).
+        """Read a message that may mix in a psk: (the state after the psk that fits, the payload).
 
         This state is left as it was. The key exchange is done once, so that a forged message costs
         little more with many psks than with one. Raises AuthenticationError when no psk fits.
@@ -231,14 +228,9 @@ class HandshakeState:
         for psk in psks:
             tried = exchanged.copy()
             tried.psk = psk
-            tried._mix_token("psk")
             with contextlib.suppress(AuthenticationError):
                 return tried, tried._read_payload(sealed)
         raise AuthenticationError("the message does not verify with any psk")
-
-    @property
-    def _mixes_psk(self) -> bool:
-        return "psk" in self.pattern.messages[self._turn]
 
     def _read_keys(self, message: bytes) -> bytes:
         """All that comes before the psk, which is a message's last token: the sealed payload."""
@@ -257,6 +249,8 @@ class HandshakeState:
         return message
 
     def _read_payload(self, sealed: bytes) -> bytes:
+        if "psk" in self.pattern.messages[self._turn]:
+            self._mix_token("psk")
         payload = self._decrypt_and_hash(sealed)
         self._turn += 1
         return payload
