@@ -30,6 +30,8 @@ from meshnet.ports import FramePort, JournalPort
 # 1 ms of work.
 _BURST = 64
 _DIAL_TIMEOUT_S = 3.0
+# So much of one link is worked through in a turn: some milliseconds, if it is all small messages.
+LINK_SLICE_BYTES = 8192
 # A peer that stops reading must not make us keep everything it was to be told.
 MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
 # What has ended may still deliver what it was given for so long. Who keeps a connection open
@@ -251,6 +253,8 @@ class _LinkTransport(asyncio.Protocol):
         self._link_id: LinkId | None = None
         self._transport: asyncio.Transport | None = None
         self._cut: asyncio.TimerHandle | None = None
+        self._unread = bytearray()
+        self._turn: asyncio.Handle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not a check: uvloop's transports are not registered as asyncio.Transport.
@@ -265,8 +269,25 @@ class _LinkTransport(asyncio.Protocol):
         self._link_id = self._driver.link_made(self, remote, self._target_id)
 
     def data_received(self, data: bytes) -> None:
-        if self._link_id is not None:
-            self._driver.link_data(self._link_id, data)
+        self._unread += data
+        if self._turn is None:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Work through some of what came; the rest after frames and others had their turn."""
+        assert self._transport is not None, "nothing is received before the connection is made"
+        self._turn = None
+        piece = bytes(self._unread[:LINK_SLICE_BYTES])
+        del self._unread[:LINK_SLICE_BYTES]
+        if self._link_id is not None and piece:
+            self._driver.link_data(self._link_id, piece)
+        if self._transport.is_closing():
+            return  # What is left is read by `connection_lost`.
+        if self._unread:
+            self._transport.pause_reading()
+            self._turn = asyncio.get_running_loop().call_soon(self._read_on)
+        else:
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         if self._link_id is not None:
@@ -277,9 +298,12 @@ class _LinkTransport(asyncio.Protocol):
             self._driver.link_writable(self._link_id, True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+        for handle in (self._cut, self._turn):
+            if handle is not None:
+                handle.cancel()
         if self._link_id is not None:
+            # A goodbye may be in it.
+            self._driver.link_data(self._link_id, bytes(self._unread))
             reason = getattr(exc, "strerror", None) or "the other end closed the connection"
             self._driver.link_gone(self._link_id, reason)
 

@@ -27,6 +27,9 @@ SETTLED_S = 5.0
 HASTY_TRIES = 6
 # How soon a target is looked at again whose peer another target is dialling.
 BUSY_S = 0.25
+# Dials under way at once: a member that announces thousands of addresses where nobody answers must
+# not use up this host's descriptors.
+MAX_DIALS = 64
 # A name that means ourselves is often one of a list that is the same on every host.
 OURSELVES_DELAY_S = 300.0
 
@@ -162,16 +165,17 @@ class Targets:
                 self._tries.set(known.id, now)
 
     def due(self, now: float) -> list[Target]:
-        """The targets to dial now; each becomes CONNECTING until `failed` or `linked`."""
-        busy = {
-            target.peer
-            for target in self._targets.values()
-            if target.state is TargetState.CONNECTING and target.peer is not None
-        }
+        """The targets to dial now; each becomes CONNECTING until `failed` or `linked`.
+
+        Those beyond `MAX_DIALS` under way wait for their turn.
+        """
+        connecting = [t for t in self._targets.values() if t.state is TargetState.CONNECTING]
+        busy = {target.peer for target in connecting if target.peer is not None}
         chosen: list[Target] = []
         for target_id in self._tries.pop_due(now):
             target = self._targets[target_id]
-            if target.peer is not None and target.peer in busy:
+            crowded = len(connecting) + len(chosen) >= MAX_DIALS
+            if crowded or (target.peer is not None and target.peer in busy):
                 # Another target of the same peer is being tried; no second link meanwhile.
                 self._tries.set(target_id, now + BUSY_S)
                 continue

@@ -6,6 +6,7 @@ import itertools
 
 from meshnet.discovery.backoff import CEILING_S, REFUSED_DELAY_S
 from meshnet.discovery.targets import (
+    MAX_DIALS,
     OURSELVES_DELAY_S,
     YIELD_S,
     Target,
@@ -292,3 +293,18 @@ def test_who_has_no_room_for_us_is_looked_at_seldom() -> None:
     targets.unlinked(HIGH, "too many links", 0.1, refused=True)
     assert target.state is TargetState.FAILED
     assert targets.next_try(target) == 0.1 + REFUSED_DELAY_S
+
+
+def test_addresses_by_the_thousand_are_dialled_some_at_a_time() -> None:
+    targets = targets_of()
+    for number in range(1, 1001):
+        targets.set_discovered(PeerName(number.to_bytes(16, "big")), [endpoint(number)], 0.0)
+    dialled, now = 0, 0.0
+    while dialled < 1000:
+        now = max(now, targets.next_deadline() or now)
+        under_way = targets.due(now)
+        assert len([t for t in targets if t.state is TargetState.CONNECTING]) <= MAX_DIALS
+        dialled += len(under_way)
+        for target in under_way:
+            targets.failed(target.id, "no answer", now + 3, refused=False)
+        assert now < 120
