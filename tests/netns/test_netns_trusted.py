@@ -6,12 +6,13 @@ import os
 
 import pytest
 
-from meshnet.lab.hosts import UNDERLAY_IPV4
+from meshnet.lab.hosts import UNDERLAY_IPV4, UNDERLAY_IPV6
 from meshnet.lab.mesh import LabMesh
 from netns.test_netns_secrecy import MARKER_BYTES, SENDERS, Sender, by_udp
 from netns.tools import Capture, meshnet, report_of, running_mesh, wait_until
 
-TRUST = ("--trusted-subnets", str(UNDERLAY_IPV4))
+# Of both families: which one a session takes is settled by who answers first.
+TRUST = ("--trusted-subnets", f"{UNDERLAY_IPV4},{UNDERLAY_IPV6}")
 
 
 def is_found(mesh: LabMesh, send: Sender) -> bool:
