@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from meshnet.aio.mesh import Mesh as Mesh
     from meshnet.ids import Endpoint as Endpoint
     from meshnet.ids import PeerName as PeerName
+    from meshnet.store.state import FileState as FileState
     from meshnet.version import __version__ as __version__
 
 _HOMES = {
     "Channel": "meshnet.aio.channel",
     "Endpoint": "meshnet.ids",
+    "FileState": "meshnet.store.state",
     "Mesh": "meshnet.aio.mesh",
     "MeshConfig": "meshnet.aio.config",
     "PeerName": "meshnet.ids",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "Channel",
     "Endpoint",
+    "FileState",
     "Mesh",
     "MeshConfig",
     "PeerName",

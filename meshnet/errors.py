@@ -87,7 +87,7 @@ class CloseCode(enum.IntEnum):
 _CLOSE_TEXTS = {
     CloseCode.OTHER_NETWORK: "other network (compare --network on both ends)",
     CloseCode.OTHER_VERSION: "other version (no common protocol version; upgrade the older end)",
-    CloseCode.WRONG_PASSWORD: "wrong password (compare --password on both ends)",
+    CloseCode.WRONG_PASSWORD: "wrong password (compare passwords and key files on both ends)",
     CloseCode.BAD_IDENTITY: "bad identity (the claimed key does not fit the handshake)",
     CloseCode.SELF: "own address (this target is the peer itself)",
     CloseCode.SAME_IDENTITY: "same identity on two hosts (was the state directory copied?)",

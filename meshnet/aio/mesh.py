@@ -24,8 +24,9 @@ from meshnet.aio.event_log import EventLog
 from meshnet.aio.journal import read_journal
 from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
+from meshnet.crdt.base import Lattice
 from meshnet.engine import Engine, EngineConfig
-from meshnet.errors import LocalProtocolError, StateError
+from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.events import (
     ChannelChanged,
     Event,
@@ -57,6 +58,8 @@ _FIXED = (
     "conn_limit",
 )
 _log = logging.getLogger("meshnet")
+# As libraries do: who runs a mesh in a program decides what becomes of its log.
+_log.addHandler(logging.NullHandler())
 
 _NOT_STARTED = "the mesh is not started, or has ended; use `async with Mesh(...)`"
 
@@ -76,6 +79,10 @@ class Mesh:
         state: StatePort | None = None,
     ) -> None:
         self.config = config if config is not None else MeshConfig()
+        if state is not None and not hasattr(state, "identity_seed"):
+            raise ConfigError(f"{state!r} is no state; give FileState(Path(DIRECTORY))")
+        if port is not None and not hasattr(port, "read_frames"):
+            raise ConfigError(f"{port!r} is no frame port; state is the third argument")
         self._port = port
         self._state = state
         self._engine: Engine | None = None
@@ -177,6 +184,8 @@ class Mesh:
         ``kind``: a class of `meshnet.crdt`, or a `Lattice` of your own. Needs no TAP and no root.
         Raises ConfigError for a name that cannot be one.
         """
+        if not (isinstance(kind, type) and issubclass(kind, Lattice)):
+            raise ConfigError(f"{kind!r} is no replicated type; see meshnet.crdt")
         engine = self._running
         opened = engine.open_channel(name, kind, time.monotonic())
         known = self._channels.get(opened.id)
@@ -216,6 +225,8 @@ class Mesh:
         acknowledged. Raises DeliveryError when that fails: it may have been delivered all the same
         if only the answers were lost. Raises ValueError for what is too long.
         """
+        if not isinstance(peer, PeerName):
+            raise ConfigError(f"{peer!r} is no PeerName; `find_peers` gives those of a nickname")
         engine, now = self._running, time.monotonic()
         number = engine.unicast.send(peer, topic, payload, timeout_s=timeout_s, now=now)
         await self._post_office.answer(number, self._drain)

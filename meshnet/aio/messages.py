@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -45,17 +45,19 @@ class Reader:
     ) -> None:
         self._post.finish(self)
 
-    async def __aiter__(self) -> AsyncIterator[MessageReceived]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> MessageReceived:
         """Messages as they come, each once; ends with the mesh."""
-        while True:
-            while self._unread:
-                message = self._unread.popleft()
-                self._post.caught_up(self)
-                yield message
+        while not self._unread:
             if self._ended:
-                return
+                raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
+        message = self._unread.popleft()
+        self._post.caught_up(self)
+        return message
 
     @property
     def is_behind(self) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meshnet.crdt.lww import LwwRegister as LwwRegister
     from meshnet.crdt.orset import OrMap as OrMap
     from meshnet.crdt.orset import OrSet as OrSet
+    from meshnet.wire.cursor import MalformedError as MalformedError
 
 _HOMES = {
     "Counter": "meshnet.crdt.counter",
@@ -28,6 +29,7 @@ _HOMES = {
     "Lattice": "meshnet.crdt.base",
     "LwwMap": "meshnet.crdt.lww",
     "LwwRegister": "meshnet.crdt.lww",
+    "MalformedError": "meshnet.wire.cursor",
     "OrMap": "meshnet.crdt.orset",
     "OrSet": "meshnet.crdt.orset",
     "Origin": "meshnet.crdt.dots",
@@ -42,6 +44,7 @@ __all__ = [
     "Lattice",
     "LwwMap",
     "LwwRegister",
+    "MalformedError",
     "OrMap",
     "OrSet",
     "Origin",

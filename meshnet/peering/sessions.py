@@ -153,7 +153,9 @@ class SessionKeeper:
             pair = Pair(peer, static, life, last_stamp=self._last_stamps.get(peer, -1))
             pair.reason = "setting up the data session"
             self._pairs[peer] = self._by_static[static] = pair
-        self._timers.cancel((_Task.END_OF_GRACE, peer))
+        if self._timers.is_set((_Task.END_OF_GRACE, peer)):
+            self._timers.cancel((_Task.END_OF_GRACE, peer))
+            pair.reason = ""
         lost_link = relay and not pair.relay
         pair.relay = relay
         pair.direct = tuple(dict.fromkeys(direct))
@@ -184,6 +186,7 @@ class SessionKeeper:
             self._drop(pair, reason)
         elif not self._timers.is_set((_Task.END_OF_GRACE, peer)):
             self._timers.set((_Task.END_OF_GRACE, peer), now + GRACE_S)
+            pair.reason = f"{reason}; the session is kept for {GRACE_S:.0f} s"
 
     def receive_datagram(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
         """A handshake datagram. What was wrong with it?"""
