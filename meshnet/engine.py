@@ -3,9 +3,10 @@
 The contract, for whoever drives it (`meshnet.aio` for real, tests under virtual time):
 
 1. Give it one input: `link_opened`, `receive_link_bytes`, `link_ended`, `dial_failed`,
-   `receive_datagrams`, `receive_frames`, `handle_timer`, or a user's call. All take ``now``.
-2. Drain it: `links_to_send`, `dials_to_make`, `datagrams_to_send`, `frames_to_deliver` and
-   `next_event`, each until it gives nothing.
+   `link_writable`, `receive_datagrams`, `receive_frames`, `records_written`, `records_refused`,
+   `handle_timer`, or a user's call. All take ``now``.
+2. Drain it: `links_to_send`, `dials_to_make`, `datagrams_to_send`, `frames_to_deliver`,
+   `records_to_write` and `next_event`, each until it gives nothing.
 3. Wait for the next input, or until `next_deadline`, then `handle_timer`.
 
 The engine owns no socket, clock or random source: the same inputs with the same ``rng`` give the

@@ -94,11 +94,12 @@ class JournalWriter:
         """Begin the journal anew when it has grown; nothing else is being written meanwhile."""
         if not self._journal.wants_compaction or self._journal.size_bytes < self._compact_at_bytes:
             return
-        # In the thread too: fragments are values, and none is written down before this is over.
-        snapshot = await loop.run_in_executor(self._thread, self._engine.channels.snapshot)
         try:
+            # In the thread too: fragments are values, and none is written down before this is over.
+            snapshot = await loop.run_in_executor(self._thread, self._engine.channels.snapshot)
             await loop.run_in_executor(self._thread, self._journal.compact, snapshot)
-        except StateError as error:
-            # What was appended is safe. Not again at each group: a snapshot costs.
+        except Exception as error:
+            # What was appended is safe, whatever this was: it is acknowledged all the same. Not
+            # again at each group: a snapshot costs.
             self._compact_at_bytes = self._journal.size_bytes + RETRY_COMPACTION_BYTES
             _log.warning("journal not compacted", extra={"reason": str(error)})

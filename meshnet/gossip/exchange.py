@@ -43,6 +43,7 @@ from meshnet.gossip.messages import (
     parse_want,
 )
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
+from meshnet.gossip.superseded import Superseded
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
 from meshnet.ids import ChannelId, PeerName
 from meshnet.values import Value
@@ -61,8 +62,6 @@ WHOLE_FRAGMENT_BYTES = 16 * 1024
 # How long somebody may take to answer before somebody else is asked.
 FETCH_PATIENCE_S = 5.0
 MAX_REFUSED = 4096
-# What writers have started over is held for them until so many others have done so.
-MAX_SUPERSEDED = 1024
 
 
 class Changed(Value):
@@ -163,8 +162,7 @@ class Gossip:
         self._made_anew = made_anew
         # The greatest sequence of an earlier start whose fragment ours takes account of.
         self._recalled: dict[ChannelId, int] = {}
-        # The last fragments of writers that have started again since, in case they forgot them.
-        self._superseded: dict[FragmentId, Fragment] = {}
+        self._superseded = Superseded()
         self._neighbours: dict[PeerName, _Neighbour] = {}
         self._fetches: dict[FragmentId, _Fetching] = {}
         self.coming_bytes = 0
@@ -574,10 +572,7 @@ class Gossip:
         if old.head.sequence // SEQUENCES_PER_START == head.sequence // SEQUENCES_PER_START:
             return
         key = (channel, head.writer)
-        self._superseded.pop(key, None)
-        if len(self._superseded) >= MAX_SUPERSEDED:
-            del self._superseded[next(iter(self._superseded))]
-        self._superseded[key] = old
+        self._superseded.hold(key, old)
         writer = self._neighbours.get(head.writer)
         if writer is not None:
             writer.to_remind[key] = None
