@@ -21,8 +21,6 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from attrs import define, field
-
 from meshnet.crdt.dots import Origin
 from meshnet.discovery.targets import Targets, Trouble
 from meshnet.errors import (
@@ -107,8 +105,7 @@ class _Task(enum.Enum):
     KEEP = 6
 
 
-@define(frozen=True)
-class EngineConfig:
+class EngineConfig(Value, secret=("psk", "other_psks")):
     """What one engine is. ``generation`` rises with each start from the same identity.
 
     ``durable``: what is written to channels is acknowledged when the driver has put it on disk.
@@ -116,7 +113,7 @@ class EngineConfig:
     """
 
     identity: Identity
-    psk: bytes = field(repr=False)
+    psk: bytes
     network: str = "meshnet"
     nickname: str = ""
     incarnation: int = 0
@@ -130,7 +127,7 @@ class EngineConfig:
     durable: bool = False
     key_life: KeyLife = DEFAULT_KEY_LIFE
     conn_limit: int = DEFAULT_CONN_LIMIT
-    other_psks: tuple[bytes, ...] = field(default=(), repr=False)
+    other_psks: tuple[bytes, ...] = ()
     trusted_subnets: tuple[Subnet, ...] = ()
 
 

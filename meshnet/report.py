@@ -1,10 +1,9 @@
 """The shape of `meshnet report`: the JSON object a node answers with (design section 9).
 
 TypedDicts, so that what the engine builds and what the client reads are one definition, at no cost
-to a plug-in that only wants to read JSON.
+to a plug-in that only wants to read JSON. Annotations are evaluated here, where elsewhere they are
+not: a TypedDict would compile each that is left as text, which takes twice as long.
 """
-
-from __future__ import annotations
 
 import enum
 from typing import Literal, TypedDict

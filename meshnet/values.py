@@ -7,7 +7,7 @@ node loads dozens of such classes before it does anything. These share the code 
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, ClassVar, NoReturn, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
 _set = object.__setattr__
 
@@ -16,25 +16,38 @@ _set = object.__setattr__
 class _ValueType(type):
     """Makes slots of a class's annotations."""
 
-    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _ValueType:
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        body: dict[str, Any],
+        *,
+        secret: tuple[str, ...] = (),
+    ) -> _ValueType:
         fields = tuple(body.get("__annotations__", ())) if bases else ()
         defaults = {field: body.pop(field) for field in fields if field in body}
         body |= {"__slots__": fields, "__match_args__": fields, "_defaults": defaults}
         body["_compared"] = attrgetter("__class__", *fields)
+        body["_shown"] = tuple(field for field in fields if field not in secret)
         return super().__new__(cls, name, bases, body)
+
+    def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: object):
+        super().__init__(name, bases, body)
 
 
 class Value(metaclass=_ValueType):
     """Base of value classes: ``class LinkLost(Value)``, then fields as of a data class.
 
     Two values are equal if they are of one class and their fields are equal. Fields cannot be set
-    anew. A class takes no fields from another value class. What changes, checks what it is given
-    or hides a secret from its ``repr`` is an attrs class instead.
+    anew; `replaced` makes another. A class takes no fields from another value class. Of
+    ``class KeyPair(Value, secret=("secret",))``, that field stays out of ``repr`` and so out of
+    logs. What changes or checks what it is given is an attrs class instead.
     """
 
     __match_args__: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[dict[str, Any]]
     _compared: ClassVar[attrgetter[Any]]
+    _shown: ClassVar[tuple[str, ...]]
 
     def __init__(self, *given: Any, **named: Any) -> None:
         fields = self.__match_args__
@@ -57,6 +70,11 @@ class Value(metaclass=_ValueType):
         except KeyError as error:
             raise TypeError(f"{what}() lacks {error.args[0]!r}") from None
 
+    def replaced(self, **changes: Any) -> Self:
+        """Another value, equal but for ``changes``. Raises TypeError for a field it lacks."""
+        fields = dict(zip(self.__match_args__, self._values(), strict=True))
+        return type(self)(**(fields | changes))
+
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, field) for field in self.__match_args__)
 
@@ -69,8 +87,7 @@ class Value(metaclass=_ValueType):
         return hash(self._compared(self))
 
     def __repr__(self) -> str:
-        pairs = zip(self.__match_args__, self._values(), strict=True)
-        fields = ", ".join(f"{name}={value!r}" for name, value in pairs)
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
         return f"{type(self).__qualname__}({fields})"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

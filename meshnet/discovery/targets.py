@@ -54,7 +54,7 @@ class Trouble(enum.Enum):
     """We have as many links as we may; nobody was dialled."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Target:
     """One thing to dial. ``peer`` is who answers there, once known."""
 
@@ -68,9 +68,9 @@ class Target:
     failures: int = 0
     dialled: tuple[str, int] | None = None
     """The address of the try under way, or of the last one."""
-    results: dict[tuple[str, int], str] = field(factory=dict, repr=False)
+    results: dict[tuple[str, int], str] = field(factory=dict)
     """What the last try of each address gave."""
-    _turn: int = field(default=0, repr=False)
+    _turn: int = 0
 
     @property
     def address(self) -> tuple[str, int]:

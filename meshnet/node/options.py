@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from attrs import define
-
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
 from meshnet.errors import ConfigError
 from meshnet.ids import split_host_port
@@ -21,6 +19,7 @@ from meshnet.node.sources import AppendSecret, merged, misspelt
 from meshnet.paths import default_api_path, default_state_dir
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
+from meshnet.values import Value
 from meshnet.version import __version__
 
 # Linux: IFNAMSIZ, less the final zero.
@@ -28,8 +27,7 @@ MAX_DEVICE_NAME_BYTES = 15
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-@define(frozen=True, kw_only=True)
-class NodeConfig:
+class NodeConfig(Value):
     """Everything one node is told.
 
     ``tap`` is None when it runs without a device, ``bridge`` when the TAP is a port of none.

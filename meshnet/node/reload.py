@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn
 
-from attrs import evolve
-
 from meshnet.aio.mesh import Mesh
 from meshnet.errors import ConfigError
 from meshnet.node.notify import READY, notify, reloading
@@ -62,7 +60,7 @@ class Reloader:
         unchanged += [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
         if new.log_level != old.log_level:
             logging.getLogger().setLevel(new.log_level.upper())
-        self._config = evolve(old, mesh=new.mesh, log_level=new.log_level)
+        self._config = old.replaced(mesh=new.mesh, log_level=new.log_level)
         if self._mesh.config.is_open and not old.mesh.is_open:
             _log.warning("the network is open: anyone may join; give a password")
         if new.mesh.trusted_subnets and not old.mesh.trusted_subnets:

@@ -47,7 +47,7 @@ _DROP_OF = {
 _ACTED_ON = frozenset((PartType.PROBE, PartType.RELAY, PartType.MESSAGE))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Counters:
     """What one peer has done; plain integers that only rise."""
 

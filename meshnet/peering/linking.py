@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from attrs import evolve
-
 from meshnet.discovery.targets import Target, Targets, Trouble
 from meshnet.errors import CloseCode, DropReason, RemoteProtocolError
 from meshnet.events import Event, LinkEstablished, LinkLost, LinkRefused
@@ -120,7 +118,7 @@ class LinkKeeper:
 
     def use_psks(self, psks: tuple[bytes, ...]) -> None:
         """Offer the first and accept all of them, in handshakes under way too."""
-        self._config = evolve(self._config, psks=psks)
+        self._config = self._config.replaced(psks=psks)
         for link in self._links.values():
             link.protocol.use_psks(psks)
 

@@ -11,7 +11,7 @@ from meshnet.wire.link import LinkAuthenticated, LinkProtocol
 LinkId = int
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Link:
     """One TCP connection, by the number its driver gave it."""
 

@@ -14,7 +14,7 @@ from meshnet.wire.session import Session
 LOSS_OVER_PROBES = 20
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Pair:
     """Our data sessions with one peer, and how they fare."""
 
@@ -28,7 +28,7 @@ class Pair:
     """Since when we wait for a sign that the direct path is still good."""
     turn: int = 0
     pending: PendingHandshake | None = None
-    cookie: tuple[bytes, Remote, float] | None = field(default=None, repr=False)
+    cookie: tuple[bytes, Remote, float] | None = None
     """What its owner sent us to prove our address with: (cookie, by which way, when)."""
     never_clear: bool = False
     """Set when it answers from elsewhere than where it was called: no trusting that."""

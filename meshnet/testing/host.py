@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from attrs import evolve
-
 from meshnet.crdt.dots import Origin
 from meshnet.engine import Engine, EngineConfig
 from meshnet.errors import StateError
@@ -100,7 +98,7 @@ class Host:
             endpoints=(*self.private, self.address),
             durable=True,
         )
-        config = evolve(config, **{**self._config, **changes})
+        config = config.replaced(**{**self._config, **changes})
         self.engine = Engine(config, drawn.stream("engine"), self.cluster.now)
         self.up = self.reachable = True
         self.events.clear()

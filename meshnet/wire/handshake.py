@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import define, field
+from attrs import define
 
 from meshnet.errors import AuthenticationError
 from meshnet.ids import PeerName, Remote
+from meshnet.values import Value
 from meshnet.wire import cookies, noise
 from meshnet.wire.ciphers import CIPHERS, CipherId, choose
 from meshnet.wire.cursor import Cursor, MalformedError
@@ -37,8 +38,7 @@ MIN_INITIATION_BYTES = (
 )
 
 
-@define(frozen=True)
-class Initiation:
+class Initiation(Value, secret=("_state",)):
     """The first message, read and verified as far as a responder can without the psk."""
 
     static: bytes
@@ -46,7 +46,7 @@ class Initiation:
     sender_index: int
     capabilities: int
     ciphers: tuple[int, ...]
-    _state: noise.HandshakeState = field(repr=False)
+    _state: noise.HandshakeState
 
     def answer(
         self,

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import base64
 
-from attrs import define, field
-
 from meshnet.errors import AuthenticationError
 from meshnet.ids import PeerName
+from meshnet.values import Value
 from meshnet.wire import crypto
 from meshnet.wire.noise import KeyPair
 
@@ -19,14 +18,13 @@ SEED_BYTES = 32
 PSK_BYTES = 32
 
 
-@define(frozen=True)
-class Identity:
+class Identity(Value, secret=("_secret_key",)):
     """Our own keys; ``static`` is the pair for handshakes. Secrets are left out of ``repr``."""
 
     name: PeerName
     public_key: bytes
     static: KeyPair
-    _secret_key: bytes = field(repr=False)
+    _secret_key: bytes
 
     @classmethod
     def of_seed(cls, seed: bytes) -> Identity:

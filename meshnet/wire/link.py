@@ -16,8 +16,6 @@ from __future__ import annotations
 import enum
 from collections import deque
 
-from attrs import define, field
-
 from meshnet.errors import AuthenticationError, CloseCode, LocalProtocolError, RemoteProtocolError
 from meshnet.ids import NETWORK_ID_BYTES, PeerName
 from meshnet.ports import Rng
@@ -62,8 +60,7 @@ class LinkState(enum.Enum):
     CLOSED = "closed"
 
 
-@define(frozen=True)
-class LinkConfig:
+class LinkConfig(Value, secret=("psks",)):
     """What every link of one peer has in common.
 
     Of ``psks`` the first is offered, all are accepted. ``life`` is random (u64) per process start.
@@ -71,7 +68,7 @@ class LinkConfig:
 
     identity: Identity
     network_id: bytes
-    psks: tuple[bytes, ...] = field(repr=False)
+    psks: tuple[bytes, ...]
     life: int = 0
     capabilities: int = 0
     key_life: KeyLife = DEFAULT_KEY_LIFE

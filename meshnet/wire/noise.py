@@ -12,7 +12,7 @@ import contextlib
 import enum
 from collections.abc import Iterable
 
-from attrs import define, field
+from attrs import define
 
 from meshnet.errors import AuthenticationError, LocalProtocolError
 from meshnet.values import Value
@@ -66,12 +66,14 @@ def _hkdf(chaining_key: bytes, material: bytes, outputs: int) -> list[bytes]:
     return result
 
 
-@define(eq=False, repr=False)
 class CipherState:
     """A key and the counter of its next nonce (section 5.1)."""
 
-    key: bytes
-    counter: int = 0
+    __slots__ = ("counter", "key")
+
+    def __init__(self, key: bytes, counter: int = 0) -> None:
+        self.key = key
+        self.counter = counter
 
     def encrypt(self, ad: bytes, plaintext: bytes) -> bytes:
         ciphertext = crypto.chacha_seal(self.key, self._next_nonce(), ad, plaintext)
@@ -90,11 +92,10 @@ class CipherState:
         return _nonce(self.counter)
 
 
-@define(frozen=True)
-class KeyPair:
+class KeyPair(Value, secret=("secret",)):
     """An X25519 key pair (32 bytes each)."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes
     public: bytes
 
     @classmethod
@@ -102,12 +103,11 @@ class KeyPair:
         return cls(secret, crypto.x25519_public(secret))
 
 
-@define(frozen=True)
-class Split:
+class Split(Value, secret=("send_key", "receive_key")):
     """What a finished handshake leaves: one key per direction, seen from our side."""
 
-    send_key: bytes = field(repr=False)
-    receive_key: bytes = field(repr=False)
+    send_key: bytes
+    receive_key: bytes
     handshake_hash: bytes
 
 

@@ -21,7 +21,7 @@ from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.replay import ReplayWindow
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Session:
     """Keys in both directions. ``confirmed``: the other end has shown that it holds them too."""
 
@@ -29,19 +29,19 @@ class Session:
     our_index: int
     their_index: int
     cipher: Cipher
-    send_key: bytes = field(repr=False)
-    receive_key: bytes = field(repr=False)
+    send_key: bytes
+    receive_key: bytes
     remote: Remote
     created_at: float
     confirmed: bool = False
     send_counter: int = 0
     last_received_at: float = 0.0
-    window: ReplayWindow = field(factory=ReplayWindow, repr=False)
+    window: ReplayWindow = field(factory=ReplayWindow)
     key_life: KeyLife = DEFAULT_KEY_LIFE
     clear_with: Endpoint | None = None
     """The address with which both ends have agreed to exchange frames in clear."""
     clear_counter: int = 0
-    clear_window: ReplayWindow = field(factory=ReplayWindow, repr=False)
+    clear_window: ReplayWindow = field(factory=ReplayWindow)
     expires_at: float = field(
         init=False,
         default=Factory(lambda self: self.created_at + self.key_life.reject_after_s, True),

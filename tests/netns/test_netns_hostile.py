@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-import attrs
 import pytest
 
 from meshnet.errors import CloseCode
@@ -329,7 +328,7 @@ def test_a_claimed_name_that_does_not_fit_the_key_is_refused(
     attacked: LabMesh, victim: LabHost
 ) -> None:
     claimed = identity_of(attacked.hosts[1])
-    liar = attrs.evolve(new_identity(), name=claimed.name, public_key=claimed.public_key)
+    liar = new_identity().replaced(name=claimed.name, public_key=claimed.public_key)
     with RoguePeer(attacked, liar) as rogue:
         assert rogue.close_code() is CloseCode.BAD_IDENTITY
     [line] = log_lines(victim, rogue.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from attrs import evolve
 
 from meshnet.errors import CloseCode
 from meshnet.events import LinkLost, LinkRefused
@@ -64,7 +63,7 @@ def wrong_password() -> Guest:
 
 def bad_identity() -> Guest:
     # Carol's key in the payload, under the Noise key of Bob.
-    return dialling(LinkConfig(evolve(BOB, public_key=CAROL.public_key), NETWORK_ID, (PSK,)))
+    return dialling(LinkConfig(BOB.replaced(public_key=CAROL.public_key), NETWORK_ID, (PSK,)))
 
 
 def ourselves() -> Guest:

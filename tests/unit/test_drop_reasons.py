@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from attrs import evolve
 
 from meshnet.errors import CloseCode, DropReason
 from meshnet.events import ContentIgnored, LinkLost
@@ -282,7 +281,7 @@ def of_another_channel(who: Guest) -> None:
 
 
 def with_a_degenerate_key(who: Guest) -> None:
-    say_delta(who, record(evolve(CAROL, public_key=bytes(32)), sequence=1))
+    say_delta(who, record(CAROL.replaced(public_key=bytes(32)), sequence=1))
 
 
 def of_a_wrong_size(who: Guest) -> None:

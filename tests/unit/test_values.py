@@ -27,6 +27,13 @@ class Refused(Value):
     reason: str = "gone"
 
 
+class KeyPair(Value, secret=("secret",)):
+    """Something that does not belong into a log."""
+
+    secret: bytes
+    public: bytes
+
+
 class Put(Value, Generic[T]):
     """A kind of values of some type."""
 
@@ -56,6 +63,20 @@ def test_a_field_cannot_be_set_anew_deleted_or_added() -> None:
         lost.other = "b"
     assert lost == Lost("a")
     assert not hasattr(lost, "__dict__")
+
+
+def test_a_secret_field_is_compared_but_not_shown() -> None:
+    pair = KeyPair(b"hidden", b"shown")
+    assert repr(pair) == "KeyPair(public=b'shown')"
+    assert pair != KeyPair(b"other", b"shown")
+
+
+def test_replaced_makes_another_value() -> None:
+    lost = Lost("a", "b")
+    assert lost.replaced(peer="c") == Lost("c", "b")
+    assert lost == Lost("a", "b")
+    with pytest.raises(TypeError, match=r"Lost\(\) has no field 'pear'"):
+        lost.replaced(pear="c")
 
 
 def test_fields_match_by_place_and_by_name() -> None:

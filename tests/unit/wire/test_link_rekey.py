@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -274,7 +273,7 @@ def test_a_renewal_within_a_renewal_is_refused() -> None:
 
 def test_another_identity_cannot_take_over_a_link_by_renewing_it() -> None:
     dialler, listener = established()
-    dialler.protocol._config = evolve(dialler.protocol._config, identity=CAROL)
+    dialler.protocol._config = dialler.protocol._config.replaced(identity=CAROL)
     assert dialler.protocol.keep_fresh(DUE)
     assert provoke(listener, dialler.protocol.data_to_send()).code is CloseCode.BAD_IDENTITY
 
