@@ -17,7 +17,7 @@ ignored.
 from __future__ import annotations
 
 import enum
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
@@ -38,12 +38,12 @@ from meshnet.events import (
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
 from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
-from meshnet.gossip.fragments import SEQUENCES_PER_START, Fragment
-from meshnet.gossip.tree import Tree
-from meshnet.ids import ChannelId, Endpoint, PeerName, network_id
+from meshnet.gossip.fragments import SEQUENCES_PER_START
+from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
+from meshnet.peering.own_state import OwnState
 from meshnet.peering.reports import Reporter
 from meshnet.peering.routing import Router
 from meshnet.peering.sessions import SessionKeeper
@@ -53,14 +53,13 @@ from meshnet.ports import Rng
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
-from meshnet.topology import records
 from meshnet.topology.records import (
     MAX_RECORD_ENTRIES,
+    TOPOLOGY,
     Description,
     PeerRecord,
     link_key,
     read_record,
-    record_entries,
 )
 from meshnet.topology.routes import Route
 from meshnet.values import Value
@@ -77,32 +76,20 @@ from meshnet.wire.messages import (
     MessageType,
 )
 
-# A change of links is told, and routes follow what is told, this much later: one signature and one
-# computation for many changes at once. Design section 6 allows 200 ms together.
-PUBLISH_DELAY_S = 0.05
+# Routes follow what is told of links this much later: one computation for many changes at once.
 ROUTES_DELAY_S = 0.02
-# Somebody else who writes with our key would make us answer each other without end: the first two
-# answers are at once, as a disk that was set back needs, then each takes twice as long as the last.
-HASTY_REWRITES = 2
-MAX_REWRITE_DELAY_S = 64.0
-# Updates of a channel made this close together are signed, written and told as one.
-FLUSH_DELAY_S = 0.002
 # What others have changed is written down this often, so that a mesh that loses power as a whole
 # still knows what its lost peers had said.
 KEEP_INTERVAL_S = 30.0
 # A life has as many numbers of handshakes as of fragments to itself, 2^24 lives fit 64 bits: so the
 # state on disk is written once a start and the numbers still rise for ever.
 STAMPS_PER_GENERATION = SEQUENCES_PER_START
-TOPOLOGY = ChannelId(records.CHANNEL_NAME, records.CHANNEL_TYPE)
 
 
 class _Task(enum.Enum):
     SWEEP = 1
     ROUTES = 2
-    PUBLISH = 3
-    REWRITE = 4
-    FLUSH = 5
-    KEEP = 6
+    KEEP = 3
 
 
 class EngineConfig(Value, secret=("psk", "other_psks")):
@@ -182,9 +169,6 @@ class Engine:
         self.unicast = Unicast(self.name, config.life, self.data_path)
         self._targets = Targets(self.name, rng)
         self._records: dict[PeerName, PeerRecord] = {}
-        # How often somebody had later fragments of ours than we, and what waits to be taken up.
-        self._rewrites: Counter[ChannelId] = Counter()
-        self._written_elsewhere: dict[ChannelId, Fragment] = {}
         link_config = LinkConfig(
             config.identity,
             self._network_id,
@@ -200,7 +184,6 @@ class Engine:
         self._dials: list[Dial] = []
         self._timers: Timers[_Task] = Timers()
         self._events: deque[Event] = deque()
-        self._endpoints = config.endpoints
         self._router = Router(
             self.name,
             self._records,
@@ -221,7 +204,22 @@ class Engine:
         )
         self._stopping = False
         self._now = now
-        self._publish_record()
+        description = Description(
+            config.nickname,
+            config.overlay_mtu,
+            config.capabilities,
+            config.life,
+            config.endpoints,
+        )
+        self.own_state = OwnState(
+            self.name,
+            config.identity.public_key,
+            description,
+            self._linked,
+            self._records,
+            self.gossip,
+            self.channels,
+        )
         self._timers.set(_Task.SWEEP, now + SWEEP_INTERVAL_S)
         self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
 
@@ -264,8 +262,7 @@ class Engine:
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Announce other addresses of ours from now on."""
-        self._endpoints = tuple(endpoints)
-        self._publish_record()
+        self.own_state.set_endpoints(tuple(endpoints))
 
     def open_channel(self, name: str, kind: type[LatticeT], now: float) -> OpenChannel[LatticeT]:
         """The channel of that name and type. Raises ConfigError for a name that cannot be one."""
@@ -274,13 +271,13 @@ class Engine:
         self._now = now
         opened = self.channels.open(name, kind)
         if self.channels.can_flush:
-            self._flush_soon(now)
+            self.own_state.flush_soon(now)
         return opened
 
     def update(self, channel: OpenChannel[LatticeT], delta: LatticeT, now: float) -> int:
         """Join ``delta`` into a channel: a ticket, which `UpdatesKept` acknowledges."""
         ticket = self.channels.update(channel, delta)
-        self._flush_soon(now)
+        self.own_state.flush_soon(now)
         return ticket
 
     def set_own_addresses(
@@ -312,8 +309,7 @@ class Engine:
     def stop(self, now: float) -> None:
         """Say goodbye on every link; drain and send, then the engine is done."""
         self._stopping = True
-        # Those that we reach without a link learn of it by a record without links.
-        self._publish_record()
+        self.own_state.stop()
         self._send_gossip()
         self.links.close_all(CloseCode.SHUTDOWN, "we are shutting down", now)
 
@@ -393,17 +389,12 @@ class Engine:
             if task is _Task.SWEEP:
                 self.data_path.switch.sweep(now)
                 self._timers.set(_Task.SWEEP, now + SWEEP_INTERVAL_S)
-            elif task is _Task.PUBLISH:
-                self._publish_record()
-            elif task is _Task.REWRITE:
-                self._take_back(now)
-            elif task is _Task.FLUSH:
-                self.channels.flush()
             elif task is _Task.KEEP:
                 self.channels.keep_others()
                 self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
             else:
                 self._router.compute(now)
+        self.own_state.handle_timer(now)
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
@@ -442,7 +433,8 @@ class Engine:
     def next_event(self) -> Event | None:
         if self._events:
             return self._events.popleft()
-        for part in (self.links, self._sessions, self.data_path, self.unicast):
+        parts = (self.own_state, self.links, self._sessions, self.data_path, self.unicast)
+        for part in parts:
             if (event := part.next_event()) is not None:
                 return event
         change = self.channels.next_event()
@@ -455,6 +447,7 @@ class Engine:
         """When `handle_timer` wants to be called; None: not before another input."""
         deadlines = (
             self._timers.next_deadline(),
+            self.own_state.next_deadline(),
             self.links.next_deadline(),
             self._sessions.next_deadline(),
             self.data_path.next_deadline(),
@@ -466,11 +459,6 @@ class Engine:
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # Views.
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """The addresses we announce."""
-        return self._endpoints
 
     def peers_with_session(self) -> list[PeerName]:
         """The peers to which frames flow."""
@@ -555,10 +543,7 @@ class Engine:
             elif isinstance(event, Contradicted):
                 self._events.append(IdentityConflict(event.writer))
             elif isinstance(event, WrittenElsewhere):
-                waits = event.channel in self._written_elsewhere
-                self._written_elsewhere[event.channel] = event.fragment
-                if not waits:  # However many bring us the question, it is one.
-                    self._hesitate_to_take_back(event.channel, now)
+                self.own_state.written_elsewhere(event, now)
 
     def _record_changed(self, writer: PeerName, now: float) -> None:
         """What a peer says of itself, or whom it is linked to, is another now."""
@@ -600,47 +585,6 @@ class Engine:
         self.counters.drops[reason] += 1
         self._events.append(ContentIgnored(source, reason, text))
 
-    def _hesitate_to_take_back(self, channel: ChannelId, now: float) -> None:
-        """Somebody has a later fragment of ours than we do: go on above it."""
-        self._rewrites[channel] += 1
-        too_many = self._rewrites[channel] - HASTY_REWRITES
-        if too_many <= 0:
-            self._take_back(now)
-        elif not self._timers.is_set(_Task.REWRITE):
-            # Our disk was set back once; that it is again and again is not that.
-            self._events.append(IdentityConflict(self.name))
-            delay_s = min(2.0 ** min(too_many, 16), MAX_REWRITE_DELAY_S)
-            self._timers.set(_Task.REWRITE, now + delay_s)
-
-    def _take_back(self, now: float) -> None:
-        elsewhere, self._written_elsewhere = self._written_elsewhere, {}
-        for channel, fragment in elsewhere.items():
-            if channel == TOPOLOGY:
-                self._publish_record(again=True)
-            else:
-                self.channels.take_back(channel, fragment)
-                self._flush_soon(now)
-
-    def _flush_soon(self, now: float) -> None:
-        self._timers.set_if_unset(_Task.FLUSH, now + FLUSH_DELAY_S)
-
-    def _publish_record(self, *, again: bool = False) -> None:
-        """Write our record, if it says anything new, or ``again``."""
-        config = self.config
-        description = Description(
-            config.nickname,
-            config.overlay_mtu,
-            config.capabilities,
-            config.life,
-            self._endpoints,
-        )
-        links = frozenset(() if self._stopping else self._linked)
-        record = PeerRecord(self.name, config.identity.public_key, description, links)
-        if record != self._records.get(self.name) or again:
-            self._records[self.name] = record
-            tree = Tree.of(record_entries(description, links).items())
-            self.gossip.publish(TOPOLOGY, self.gossip.sign(TOPOLOGY, tree))
-
     def _told_by_writer(self, writer: PeerName, peer: PeerName) -> bool:
         # By its newest fragment, which `_records` may be about to follow: with a link that it has
         # lost it has lost the way to tell so, too.
@@ -651,7 +595,7 @@ class Engine:
 
     def _links_changed(self, now: float) -> None:
         if not self._stopping:
-            self._timers.set_if_unset(_Task.PUBLISH, now + PUBLISH_DELAY_S)
+            self.own_state.links_changed(now)
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _addresses_of(self, link: Link) -> list[Endpoint]:

@@ -357,7 +357,7 @@ class Mesh:
             "version": __version__,
             "open": self.config.is_open,
             "listen": self.address,
-            "addresses": [str(endpoint) for endpoint in engine.endpoints],
+            "addresses": [str(endpoint) for endpoint in engine.own_state.endpoints],
             "tap": self._port.name if self._port is not None else "",
             "mtu": self.config.mtu,
             "peers": engine.reports.peers(),

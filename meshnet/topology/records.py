@@ -9,13 +9,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from meshnet.ids import PEER_NAME_BYTES, Endpoint, PeerName
+from meshnet.ids import PEER_NAME_BYTES, ChannelId, Endpoint, PeerName
 from meshnet.values import Value
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
 
 # From wire.md section 6.4.
-CHANNEL_NAME = "topology"
-CHANNEL_TYPE = "peer-record"
+TOPOLOGY = ChannelId("topology", "peer-record")
 FORMAT = 1
 MAX_NICKNAME_BYTES = 64
 MAX_ENDPOINTS = 16

@@ -19,12 +19,11 @@ from meshnet.errors import CloseCode
 from meshnet.gossip.fragments import HEAD_BYTES, Fragment, pack_channel, parse_head, sign_fragment
 from meshnet.gossip.messages import pack_delta
 from meshnet.gossip.tree import EMPTY, Tree
-from meshnet.ids import ChannelId, Endpoint, network_id
+from meshnet.ids import Endpoint, network_id
 from meshnet.lab.hosts import Underlay
 from meshnet.lab.mesh import LabHost, LabMesh
 from meshnet.topology.records import (
-    CHANNEL_NAME,
-    CHANNEL_TYPE,
+    TOPOLOGY,
     Description,
     record_entries,
 )
@@ -339,7 +338,7 @@ def test_a_claimed_name_that_does_not_fit_the_key_is_refused(
 def test_forged_and_senseless_fragments_are_counted_and_the_link_stays(
     attacked: LabMesh, victim: LabHost
 ) -> None:
-    channel, writer = ChannelId(CHANNEL_NAME, CHANNEL_TYPE), new_identity()
+    channel, writer = TOPOLOGY, new_identity()
     entries = record_entries(Description("forged", 1376, 0, 1, ()), ())
 
     def told(entries: dict[bytes, bytes], key: bytes = writer.public_key) -> bytes:

@@ -7,10 +7,8 @@ from typing import get_type_hints
 
 import pytest
 
-from meshnet import engine as engine_module
 from meshnet.discovery.backoff import REFUSED_DELAY_S
 from meshnet.engine import (
-    HASTY_REWRITES,
     STAMPS_PER_GENERATION,
 )
 from meshnet.errors import CloseCode
@@ -33,6 +31,7 @@ from meshnet.gossip.messages import (
 )
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName
+from meshnet.peering import own_state
 from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S
 from meshnet.report import ConnectionReport, PeerReport
 from meshnet.testing import Cluster, Host
@@ -495,7 +494,7 @@ def test_other_addresses_of_ours_are_announced_at_once() -> None:
     who.pump()
     (first, _), (second, told) = own_records(who)
     assert (told.endpoints, second.order > first.order) == ((endpoint(9),), True)
-    assert who.engine.endpoints == (endpoint(9),)
+    assert who.engine.own_state.endpoints == (endpoint(9),)
 
 
 # What is shown.
@@ -614,10 +613,10 @@ def test_a_contradiction_that_is_met_is_told_of() -> None:
 def test_our_record_is_rewritten_twice_at_once_then_ever_more_slowly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine_module, "MAX_REWRITE_DELAY_S", 16.0)
+    monkeypatch.setattr(own_state, "MAX_REWRITE_DELAY_S", 16.0)
     who = guest(discovery=False)
     waits = []
-    for _ in range(HASTY_REWRITES + 6):
+    for _ in range(own_state.HASTY_REWRITES + 6):
         sequence = own_records(who)[-1][0].sequence
         who.say(MessageType.DELTA, record(ALICE, sequence=sequence + 5))
         # However many bring it: that is one question.

@@ -104,7 +104,7 @@ def test_a_clean_restart_reminds_nobody_of_what_it_knows() -> None:
     write(a, "y")
     settle(cluster)
     assert everywhere(cluster, "x", "y")
-    assert a.engine._rewrites.total() == 0
+    assert a.engine.own_state.times_outdone.total() == 0
 
 
 def test_what_others_write_is_kept_however_much_we_write() -> None:

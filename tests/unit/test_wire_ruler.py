@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from meshnet.engine import TOPOLOGY
 from meshnet.errors import CloseCode, DropReason
 from meshnet.gossip.fragments import Fragment, sign_fragment
 from meshnet.gossip.messages import Want, pack_delta, pack_nodes, pack_want
@@ -23,7 +22,7 @@ from meshnet.switch.ethernet import (
     max_frame_bytes,
 )
 from meshnet.switch.ethernet import HEADER_BYTES as ETHERNET_HEADER_BYTES
-from meshnet.topology.records import Description, record_entries
+from meshnet.topology.records import TOPOLOGY, Description, record_entries
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE, Cipher, CipherId
 from meshnet.wire.cookies import with_proof, write_cookie_reply
 from meshnet.wire.crypto import XCHACHA_NONCE_BYTES

@@ -6,10 +6,12 @@ import re
 
 from meshnet.aio.channel import MAX_CHANGES_BEHIND
 from meshnet.crdt.base import MAX_VALUE_BYTES as MAX_USERS_VALUE_BYTES
-from meshnet.engine import FLUSH_DELAY_S, KEEP_INTERVAL_S, TOPOLOGY
+from meshnet.engine import KEEP_INTERVAL_S
 from meshnet.errors import DropReason
 from meshnet.gossip import channels, fragments, replica
 from meshnet.gossip.tree import ENTRY_BYTES
+from meshnet.peering.own_state import FLUSH_DELAY_S
+from meshnet.topology.records import TOPOLOGY
 from support.channels import ALL_TYPES
 from support.tree import ROOT
 

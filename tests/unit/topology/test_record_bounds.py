@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from meshnet.engine import TOPOLOGY
 from meshnet.errors import DropReason
 from meshnet.gossip.tree import Tree
 from meshnet.testing import Cluster
-from meshnet.topology.records import MAX_RECORD_ENTRIES, link_key
+from meshnet.topology.records import MAX_RECORD_ENTRIES, TOPOLOGY, link_key
 from support.samples import identity
 
 
