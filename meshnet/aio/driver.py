@@ -20,7 +20,7 @@ from meshnet.aio.journal import JournalWriter
 from meshnet.aio.resolver import ResolveError, Resolver
 from meshnet.aio.sockets import UdpSocket
 from meshnet.engine import Dial, Engine
-from meshnet.errors import DropReason, TapError
+from meshnet.errors import DropReason, MeshError, TapError
 from meshnet.events import Event
 from meshnet.ids import Endpoint
 from meshnet.peering.links import LinkId
@@ -67,7 +67,7 @@ class Driver:
         self._next_link_id = 1
         self._dials: set[asyncio.Task[None]] = set()
         self._resolver = Resolver()
-        self.failure: asyncio.Future[TapError] = self._loop.create_future()
+        self.failure: asyncio.Future[MeshError] = self._loop.create_future()
         """Done when the mesh cannot go on, with the reason."""
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -75,16 +75,29 @@ class Driver:
         self._no_links = asyncio.Event()
 
     async def start(self) -> None:
+        # In two steps: who is cancelled in the second has the server in hand, to take it back. A
+        # loop that goes on watching a closed socket is deaf to the next one of that number.
         self._server = await self._loop.create_server(
-            lambda: _LinkTransport(self, None), sock=self._listener
+            lambda: _LinkTransport(self, None), sock=self._listener, start_serving=False
         )
-        self._loop.add_reader(self._udp.fileno(), self._udp_readable)
-        if self._frame_port is not None:
-            self._loop.add_reader(self._frame_port.fileno(), self._frames_readable)
+        try:
+            await self._server.start_serving()
+            self._loop.add_reader(self._udp.fileno(), self._udp_readable)
+            if self._frame_port is not None:
+                self._loop.add_reader(self._frame_port.fileno(), self._frames_readable)
+        except BaseException:
+            self._server.close()
+            self._loop.remove_reader(self._udp.fileno())
+            for link in list(self._links.values()):
+                link.abort()
+            raise
         self.drain()
 
     async def stop(self) -> None:
-        """Say goodbye to all peers and close every socket; the frame port stays the caller's."""
+        """Say goodbye to all peers and close every socket; the frame port stays the caller's.
+
+        Not to be cancelled: then links and the journal may be left as they are.
+        """
         try:
             if self._journal is not None:
                 # First what we wrote, then what others did: one at a time is being written. While
@@ -108,11 +121,13 @@ class Driver:
         self._loop.remove_reader(self._udp.fileno())
         if self._frame_port is not None:
             self._loop.remove_reader(self._frame_port.fileno())
-        await asyncio.gather(*self._dials, return_exceptions=True)
-        await self._until_links_closed()
-        if self._journal is not None:
-            await self._journal.close()
-        self._udp.close()
+        try:
+            await asyncio.gather(*self._dials, return_exceptions=True)
+            await self._until_links_closed()
+            if self._journal is not None:
+                await self._journal.close()
+        finally:
+            self._udp.close()
         # A loop gives timers and readers back on its next turn; whoever makes mesh after mesh
         # without ever waiting would otherwise keep those of all.
         await asyncio.sleep(0)

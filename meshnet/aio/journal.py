@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
+from meshnet.aio.finish import finish
 from meshnet.engine import Engine
 from meshnet.errors import StateError
 from meshnet.ports import JournalPort, StatePort
@@ -27,17 +27,9 @@ async def read_journal(state: StatePort | None) -> tuple[JournalPort | None, lis
     def read() -> tuple[JournalPort, list[bytes]]:
         return state.journal, state.journal.records()
 
-    # Not a task, which the end of a loop cancels while its thread goes on.
-    reading = asyncio.get_running_loop().run_in_executor(None, read)
-    try:
-        journal, kept = await asyncio.shield(reading)
-    except asyncio.CancelledError:
-        # Whoever called us closes the state next: not while the thread opens it.
-        while not reading.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([reading])
-        reading.exception()  # Nobody is left to be told.
-        raise
+    # Not a task, which the end of a loop cancels while its thread goes on. And to its end: whoever
+    # called us closes the state next, not while the thread opens it.
+    journal, kept = await finish(asyncio.get_running_loop().run_in_executor(None, read))
     if journal.recovered_bytes:
         _log.warning(
             "journal recovered: an append that a crash cut short is left out",

@@ -21,6 +21,7 @@ from meshnet.aio.channel import Channel
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
 from meshnet.aio.event_log import EventLog
+from meshnet.aio.finish import finish
 from meshnet.aio.journal import read_journal
 from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
@@ -69,7 +70,7 @@ class Mesh:
 
     Without ``state`` the identity is new each time and nothing is written. ``port`` and ``state``
     stay the caller's to close. Use it as an async context manager; entering raises ListenError
-    when the address cannot be had.
+    when the address cannot be had, LocalProtocolError when it is started already.
     """
 
     def __init__(
@@ -91,13 +92,15 @@ class Mesh:
         self._changed = asyncio.Event()
         self._log = EventLog(time.monotonic)
         self._counts = EventCounts()
-        self._pings: dict[int, asyncio.Future[float]] = {}
+        self._pings: dict[int, asyncio.Future[float | None]] = {}
         self._channels: dict[ChannelId, Channel[Any]] = {}
         self._post: PostOffice | None = None
         # So that a reload computes only what is new: (password, network) -> psk. In memory only.
         self._derived: dict[tuple[str, str], bytes] = {}
 
     async def __aenter__(self) -> Self:
+        if self._driver is not None:
+            raise LocalProtocolError("the mesh is started already; make another Mesh for another")
         config = self.config
         listener, udp = listen(*config.listen_address())
         try:
@@ -132,6 +135,7 @@ class Mesh:
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             await self._driver.start()
         except BaseException:
+            self._driver = self._engine = None
             listener.close()
             udp.close()
             raise
@@ -143,16 +147,29 @@ class Mesh:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._driver is not None:
-            await self._driver.stop()
-        self._driver = self._engine = None
+        """Say goodbye and close all. A cancellation waits for that: a second, and for the disk."""
+        driver = self._driver
+        if driver is None:
+            return
+        try:
+            await finish(asyncio.ensure_future(driver.stop()))
+        finally:
+            self._driver = self._engine = None
+            self._end(driver)
+
+    def _end(self, driver: Driver) -> None:
+        """Tell all who wait for something of this mesh that nothing comes any more."""
+        if not driver.failure.done():
+            driver.failure.set_result(LocalProtocolError(_NOT_STARTED))
+        self._changed.set()
         if self._post is not None:
             self._post.end()
         for channel in self._channels.values():
             channel.end()
         self._channels.clear()
         for waiter in self._pings.values():
-            waiter.cancel()
+            if not waiter.done():
+                waiter.set_result(None)
 
     @property
     def name(self) -> PeerName:
@@ -236,6 +253,7 @@ class Mesh:
 
         Entering raises ConfigError when the topic has a reader already.
         """
+        _ = self._running
         return Reader(topic, self._post_office)
 
     def set_advertised(self, endpoints: tuple[Endpoint, ...]) -> None:
@@ -289,7 +307,10 @@ class Mesh:
         return self._running.peers_with_session()
 
     async def wait_connected(self, peers: int = 1, *, timeout_s: float = 10.0) -> None:
-        """Wait until frames flow to at least ``peers`` peers. Raises TimeoutError with reasons."""
+        """Wait until frames flow to at least ``peers`` peers. Raises TimeoutError with reasons.
+
+        Raises LocalProtocolError when the mesh is ended meanwhile.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while len(self.connected_peers()) < peers:
@@ -304,7 +325,10 @@ class Mesh:
             ) from None
 
     async def wait_failed(self) -> NoReturn:
-        """Wait until the mesh cannot go on. Raises TapError: the frame port is gone."""
+        """Wait until the mesh cannot go on. Raises TapError: the frame port is gone.
+
+        Raises LocalProtocolError when the mesh is ended meanwhile.
+        """
         if self._driver is None:
             raise LocalProtocolError(_NOT_STARTED)
         raise await asyncio.shield(self._driver.failure)
@@ -318,7 +342,7 @@ class Mesh:
         probe_id = self._running.ping(peer, time.monotonic())
         if probe_id is None:
             return None
-        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         self._pings[probe_id] = waiter
         self._drain()
         try:

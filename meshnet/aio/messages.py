@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from meshnet.errors import ConfigError, DeliveryError
+from meshnet.errors import ConfigError, DeliveryError, LocalProtocolError
 from meshnet.events import MessageAnswered, MessageReceived
 from meshnet.peering.unicast import Unicast
 
@@ -80,10 +80,13 @@ class PostOffice:
         self._busy: set[str] = set()
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._unicast = unicast
+        self._ended = False
         unicast.readers = self._readers.keys()
         unicast.busy = self._busy
 
     def begin(self, reader: Reader) -> None:
+        if self._ended:
+            raise LocalProtocolError(f"topic {reader.topic!r}: its mesh has ended")
         if reader.topic in self._readers:
             raise ConfigError(f"topic {reader.topic!r} has a reader already")
         self._readers[reader.topic] = reader
@@ -127,6 +130,7 @@ class PostOffice:
 
     def end(self) -> None:
         """The mesh has ended."""
+        self._ended = True
         for reader in list(self._readers.values()):
             self.finish(reader)
         for waiting in self._waiting.values():
