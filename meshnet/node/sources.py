@@ -62,6 +62,10 @@ def merged(
             parser.error(f"argument {argument[:-3]}: expected one argument")
     parsed = vars(parser.parse_args(arguments))
     given = {name: value for name, value in parsed.items() if value not in (None, [])}
+    if given.get("config") == "":
+        # What a shell makes of a variable that is not set. Passed over, it would be the password
+        # that is missing.
+        raise ConfigError("--config: the name of the file is empty")
     from_environment = _from_environment(actions, environment)
     file = given.get("config") or from_environment.get("config")
     from_file = _from_file(actions, Path(file)) if file else {}
@@ -116,7 +120,9 @@ def _from_file(actions: Mapping[str, argparse.Action], path: Path) -> dict[str, 
                 refuse_if_open(f"--config {path}", path, file)
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"--config {path}: nested too deeply") from None
+    except ValueError as error:  # No TOML, no UTF-8, or a number without end.
         raise ConfigError(f"--config {path}: {error}") from None
     found: dict[str, Any] = {}
     for key, value in table.items():
@@ -140,6 +146,10 @@ def _secrets_of(found: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _of_file(action: argparse.Action, value: object, where: str) -> Any:
+    for text in value if isinstance(value, list) else [value]:
+        # Neither arguments nor variables can hold one, so that nobody after us looks for it.
+        if isinstance(text, str) and "\0" in text:
+            raise ConfigError(f"{where}: a zero byte is in it")
     if _is_switch(action):
         if not isinstance(value, bool):
             raise ConfigError(f"{where}: use true or false")

@@ -100,6 +100,7 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["x" * 70], {}, "not a host name"),
         (["--network", "caf\udce9"], {}, "not UTF-8"),
         (["--password", "caf\udce9"], {}, "not UTF-8"),
+        (["--config", ""], {}, "name of the file is empty"),
         ([], {"MESHNET_MTU": "big"}, "MESHNET_MTU=big: not a number"),
         ([], {"MESHNET_NO_TAP": "yes"}, "use 1 or 0"),
         ([], {"MESHNET_LOG_LEVEL": "loud"}, "use one of"),
@@ -309,6 +310,10 @@ def test_a_file_gives_options_that_environment_and_command_line_replace(tmp_path
         ("nickname =", "Invalid value"),
         ("config = 'x'", "no option 'config'"),
         ("[node]", "no option 'node'"),
+        (r"password-file = '/etc/a\u0000'".replace("'", '"'), "a zero byte is in it"),
+        (r"peers = ['a\u0000']".replace("'", '"'), "a zero byte is in it"),
+        ("mtu = " + "1" * 5000, "digits"),
+        ("mtu = " + "[" * 5000, "nested too deeply"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, match: str) -> None:
