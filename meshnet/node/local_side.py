@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import NoReturn
 from meshnet.aio.mesh import Mesh
 from meshnet.errors import TapError
 from meshnet.ids import PeerName
-from meshnet.linux.addresses import add_address, host_addresses
+from meshnet.linux.addresses import Address, add_address, host_addresses
 from meshnet.linux.bridge import Bridge
-from meshnet.linux.links import link_named, refuse_router_advertisements
+from meshnet.linux.links import Link, link_named, refuse_router_advertisements
 from meshnet.node.options import NodeConfig
+from meshnet.node.poll import poll
 from meshnet.ports import FramePort
-
-# Our choice: two netlink requests each time, well under a millisecond.
-POLL_S = 2.0
 
 _log = logging.getLogger("meshnet")
 
@@ -30,24 +27,23 @@ class LocalSide:
         self.port = port
         self.interface = interface
 
-    def tell_addresses(self, mesh: Mesh) -> None:
-        """Let the mesh announce the addresses that the host has on the overlay.
-
-        Raises TapError when the system does not say which.
-        """
-        try:
-            link = link_named(self.interface)
-            addresses = [a.address for a in host_addresses() if a.interface == self.interface]
-        except OSError as error:
-            raise TapError(f"cannot list the host's addresses: {error.strerror}") from error
-        if link is not None:
-            mesh.set_own_addresses(link.mac, addresses, router=_forwards_ipv6(self.interface))
-
     async def follow_addresses(self, mesh: Mesh) -> NoReturn:
-        """Announce them as they come and go."""
-        while True:
-            self.tell_addresses(mesh)
-            await asyncio.sleep(POLL_S)
+        """Let the mesh announce the host's addresses on the overlay, as they come and go.
+
+        Raises TapError when the interface is gone: the host has no connection then.
+        """
+        async for link, addresses in poll(self._read):
+            if link is None:
+                what = "TAP" if self.interface == self.port.name else "bridge"
+                raise TapError(
+                    f"{what} {self.interface} was deleted by somebody else; start the node again"
+                )
+            mesh.set_own_addresses(link.mac, addresses, router=_forwards_ipv6(self.interface))
+        raise AssertionError("a poll never ends")
+
+    def _read(self) -> tuple[Link | None, list[Address]]:
+        link = link_named(self.interface)
+        return link, [a.address for a in host_addresses() if a.interface == self.interface]
 
 
 def open_local_side(

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from meshnet.aio.mesh import Mesh
 from meshnet.aio.sockets import listen_tcp
-from meshnet.errors import TapError
 from meshnet.ids import Endpoint, join_host_port, split_host_port
 from meshnet.linux.addresses import host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
@@ -19,14 +18,12 @@ from meshnet.node.http import HttpServer, Routes
 from meshnet.node.local_side import open_local_side
 from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
+from meshnet.node.poll import poll
 from meshnet.node.reload import Reloader
 from meshnet.node.status import status_routes
 from meshnet.store.state import FileState
 from meshnet.topology.records import MAX_ENDPOINTS
 from meshnet.wire.identity import Identity
-
-# Our choice: one netlink request each time, well under a millisecond.
-ADDRESS_POLL_S = 2.0
 
 _SERVED = {"--status-addr": "status served", "--metrics": "metrics served"}
 
@@ -118,22 +115,12 @@ async def _follow_addresses(mesh: Mesh, overlay: str) -> NoReturn:
     Those of the interface ``overlay`` are no way to us.
     """
     host, port = split_host_port(mesh.address, None)
-    announced: tuple[Endpoint, ...] = ()
-    while host in ("::", "0.0.0.0"):
-        if mesh.config.advertise:
-            # Told what to announce; a reload may end that.
-            announced = ()
-            await asyncio.sleep(ADDRESS_POLL_S)
-            continue
-        try:
-            addresses = reachable_addresses(host_addresses(), without=overlay)
-        except OSError as error:
-            raise TapError(f"cannot list the host's addresses: {error.strerror}") from error
-        usable = [a for a in addresses if a.version == 4 or host == "::"][:MAX_ENDPOINTS]
-        endpoints = tuple(Endpoint.of(str(address), port) for address in usable)
-        if endpoints != announced:
-            announced = endpoints
-            mesh.set_advertised(endpoints)
-        await asyncio.sleep(ADDRESS_POLL_S)
+    if host in ("::", "0.0.0.0"):
+        async for found in poll(host_addresses):
+            if mesh.config.advertise:
+                continue  # Told what to announce; a reload may end that.
+            reachable = reachable_addresses(found, without=overlay)
+            usable = [a for a in reachable if a.version == 4 or host == "::"][:MAX_ENDPOINTS]
+            mesh.set_advertised(tuple(Endpoint.of(str(address), port) for address in usable))
     await asyncio.Future()
     raise AssertionError("a future of nobody's never ends")

@@ -115,6 +115,18 @@ def test_a_node_whose_device_is_deleted_says_so_and_ends(tmp_path: Path) -> None
         assert listening(underlay.hosts[0]) == ""
 
 
+def test_a_node_whose_bridge_is_deleted_says_so_and_ends(tmp_path: Path) -> None:
+    options = ("--bridge", "br0", "--address", "10.32.0.1/24")
+    with Underlay(1) as underlay, Node(underlay.hosts[0], tmp_path / "node", *options) as node:
+        underlay.hosts[0].ip("link delete br0")
+        assert node.process is not None
+        assert node.process.wait(10) == 1
+        last = node.log_text().splitlines()[-1]
+        assert last.startswith("meshnet.node: bridge br0 was deleted")
+        assert "Traceback" not in node.log_text()
+        assert devices(underlay.hosts[0]) == {"lo", "eth0"}
+
+
 def test_a_device_that_was_down_for_a_while_carries_on(mesh: LabMesh) -> None:
     one, other = mesh.hosts[:2]
     with PingStream(other.namespace, one.overlay_ipv4) as stream:
