@@ -58,6 +58,14 @@ def test_the_unit_gives_the_node_what_it_takes_and_no_more() -> None:
         assert config.api == default_api_path()
 
 
+def test_the_unit_lets_the_node_write_what_refuses_router_advertisements() -> None:
+    """`ProtectKernelTunables` makes all of /proc/sys read-only, and the node would only warn."""
+    switch = Path("/proc/sys/net/ipv6/conf/mesh0/accept_ra")
+    unit = service()
+    writable = [Path(path.lstrip("-")) for path in unit.get("ReadWritePaths", "").split()]
+    assert unit["ProtectKernelTunables"] == "no" or set(writable) & set(switch.parents)
+
+
 def instructions() -> list[tuple[str, str]]:
     """(instruction, arguments) of the Containerfile, continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", CONTAINERFILE.read_text(), flags=re.M)
