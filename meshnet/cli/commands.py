@@ -132,7 +132,8 @@ def explain(peer: str, api: Path | None, as_json: bool) -> None:
 def connect(addresses: tuple[str, ...], api: Path | None, as_json: bool) -> None:
     """Keep links to these addresses too.
 
-    Until the node ends; one that is a target already is tried again at once.
+    One that is a target already is tried again at once. They are kept for the next starts too,
+    until `meshnet forget`.
     """
     connecting = Client(api).connect(addresses)
     if as_json:
