@@ -169,11 +169,15 @@ def _remove_stale(path: Path) -> None:
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise ListenError(f"cannot serve the API at {path}: a file is in the way; see --api")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Of a node that is stuck the queue may be full: we do not queue up behind it.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except BlockingIOError:
+            pass
     raise ListenError(f"another node serves its API at {path}; choose another with --api")
 
 

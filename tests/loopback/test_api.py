@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -136,6 +138,25 @@ def test_a_socket_of_a_live_node_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(ListenError, match="another node serves"):
         bind_unix(path)
     first.close()
+
+
+def test_a_node_that_is_stuck_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with bind_unix(path) as first, socket.socket(socket.AF_UNIX) as caller:
+        first.listen(0)
+        caller.connect(str(path))  # It is not accepted, and there is no room for another.
+        before = signal.signal(signal.SIGALRM, _too_long)
+        signal.alarm(5)
+        try:
+            with pytest.raises(ListenError, match="another node serves"):
+                bind_unix(path)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def _too_long(_number: int, _frame: FrameType | None) -> None:
+    raise AssertionError("a node that is stuck is waited for")
 
 
 def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
