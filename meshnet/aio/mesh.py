@@ -224,9 +224,13 @@ class Mesh:
 
     def _keep_target(self, address: tuple[str, int], *, keep: bool) -> None:
         """For the next life, but for what the configuration names: that has the say there."""
-        if self._state is None or address in map(parse_peer, self.config.peers):
+        if self._state is None:
             return
         target = join_host_port(*address)
+        if keep and address in map(parse_peer, self.config.peers):
+            return
+        if keep == (target in self._state.targets):
+            return  # Each write is two syncs of the disk, and frames wait meanwhile.
         kept = [other for other in self._state.targets if other != target]
         try:
             self._state.keep_targets([*kept, target] if keep else kept)
@@ -296,6 +300,7 @@ class Mesh:
         for address in given:
             if address not in wanted:
                 engine.forget(*address, time.monotonic())
+                self._keep_target(address, keep=False)
         self.config = config
         if config.advertise != old.advertise:
             engine.set_endpoints(self._advertised())

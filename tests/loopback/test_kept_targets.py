@@ -43,6 +43,29 @@ def test_targets_survive_a_restart(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))
 
 
+def test_what_is_forgotten_is_not_kept_though_the_configuration_names_it_too(
+    tmp_path: Path,
+) -> None:
+    alone = MeshConfig(listen="127.0.0.1:0")
+    both = MeshConfig(listen="127.0.0.1:0", peers=["127.0.0.9", "127.0.0.10"])
+
+    async def test() -> None:
+        state = FileState(tmp_path)
+        async with Mesh(alone, state=state) as mesh:
+            mesh.connect("127.0.0.9")
+            mesh.connect("127.0.0.10")
+            await mesh.reload(both)
+            assert mesh.forget("127.0.0.9")
+            await mesh.reload(alone)  # Peers left out are forgotten, as by `forget`.
+            assert given(mesh) == set()
+        state.close()
+        again = FileState(tmp_path)
+        assert again.targets == ()
+        again.close()
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "nonsense"])
 def test_damaged_targets_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
     FileState(tmp_path).close()
