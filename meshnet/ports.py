@@ -61,7 +61,7 @@ class StatePort(Protocol):
     @property
     def generation(self) -> int:
         """How often a peer was started on this state, made durable before it is given: all that
-        must rise for ever (stamps, sequences) starts from it."""
+        must rise for ever (stamps, sequences) starts from it. So one object is for one start."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any, NoReturn, Self
+from weakref import WeakKeyDictionary
 
 from attrs import evolve
 
@@ -62,6 +63,9 @@ _log = logging.getLogger("meshnet")
 # As libraries do: who runs a mesh in a program decides what becomes of its log.
 _log.addHandler(logging.NullHandler())
 
+# The start of each state that a mesh was made of: numbers that must rise for ever begin with it.
+_last_start: WeakKeyDictionary[StatePort, int] = WeakKeyDictionary()
+
 _NOT_STARTED = "the mesh is not started, or has ended; use `async with Mesh(...)`"
 
 
@@ -69,8 +73,9 @@ class Mesh:
     """One peer: listens, keeps links and data sessions, carries frames to and from ``port``.
 
     Without ``state`` the identity is new each time and nothing is written. ``port`` and ``state``
-    stay the caller's to close. Use it as an async context manager; entering raises ListenError
-    when the address cannot be had, LocalProtocolError when it is started already.
+    stay the caller's to close; a state is opened anew for each start. Use it as an async context
+    manager; entering raises ListenError when the address cannot be had, LocalProtocolError when it
+    is started already, or another was on the same state.
     """
 
     def __init__(
@@ -101,7 +106,11 @@ class Mesh:
     async def __aenter__(self) -> Self:
         if self._driver is not None:
             raise LocalProtocolError("the mesh is started already; make another Mesh for another")
-        config = self.config
+        config, state = self.config, self._state
+        if state is not None and _last_start.get(state) == state.generation:
+            raise LocalProtocolError(
+                "a mesh was started on this state already; close it, and open it anew for another"
+            )
         listener, udp = listen(*config.listen_address())
         try:
             psks = await self._psks(config)
@@ -133,6 +142,8 @@ class Mesh:
             for peer in (*config.peers, *(self._state.targets if self._state else ())):
                 self._engine.connect(*parse_peer(peer), time.monotonic())
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
+            if state is not None:
+                _last_start[state] = state.generation
             await self._driver.start()
         except BaseException:
             self._driver = self._engine = None

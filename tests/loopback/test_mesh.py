@@ -208,11 +208,11 @@ def test_our_own_address_as_peer_is_shown_and_not_tried_for_ever() -> None:
 
 def test_the_same_identity_twice_is_told_as_such() -> None:
     async def test() -> None:
-        state = MemoryState()
+        disk, clone = (MemoryState(bytes(32)) for _ in range(2))
         settings = {"listen": "127.0.0.1:0", "psk": PSK}
         async with (
-            Mesh(MeshConfig(**settings), state=state) as one,  # type: ignore[arg-type]
-            Mesh(MeshConfig(**settings), state=state) as copy,  # type: ignore[arg-type]
+            Mesh(MeshConfig(**settings), state=disk) as one,  # type: ignore[arg-type]
+            Mesh(MeshConfig(**settings), state=clone) as copy,  # type: ignore[arg-type]
         ):
             copy.connect(one.address)
             await until(lambda: bool(row_of(copy, state="failed")))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meshnet import Mesh, MeshConfig
-from meshnet.errors import StateError
+from meshnet.errors import LocalProtocolError, StateError
 from meshnet.store.state import FileState
 from meshnet.testing.journal import MemoryJournal
 from meshnet.testing.state import MemoryState
@@ -118,3 +118,24 @@ def test_an_append_that_a_crash_cut_short_is_told_of(
     caplog.clear()
     asyncio.run(test())
     assert not [record for record in caplog.records if "journal" in record.getMessage()]
+
+
+def test_a_state_is_opened_anew_for_each_start(tmp_path: Path) -> None:
+    """A second start on one generation would repeat stamps, and peers would not answer."""
+
+    async def test() -> None:
+        memory = MemoryState()
+        for state in (FileState(tmp_path), memory):
+            async with Mesh(CONFIG, state=state):
+                with pytest.raises(LocalProtocolError, match="open it anew"):
+                    await Mesh(CONFIG, state=state).__aenter__()
+            with pytest.raises(LocalProtocolError, match="open it anew"):
+                await Mesh(CONFIG, state=state).__aenter__()
+            if isinstance(state, FileState):
+                state.close()
+        for state in (FileState(tmp_path), memory.next_life()):
+            async with Mesh(CONFIG, state=state) as mesh:
+                assert mesh.is_ready
+            state.close()
+
+    asyncio.run(test())
