@@ -208,12 +208,15 @@ class Gossip:
     # Neighbours.
 
     def neighbour_up(self, peer: PeerName) -> None:
-        """A link to ``peer`` stands: tell it what is ours, and compare the rest."""
+        """A link to ``peer`` stands: tell it what is ours and what it may have forgotten, and
+        compare the rest."""
         self._stirred = True
         neighbour = self._neighbours[peer] = _Neighbour(peer)
         for channel in self.replica.channels():
             if self.replica.get(channel, self._identity.name) is not None:
                 neighbour.due[channel, self._identity.name] = None
+        # It may have started again far away, or have lost the link before it had it all.
+        neighbour.to_remind = dict.fromkeys(self._superseded.of(peer))
 
     def neighbour_down(self, peer: PeerName) -> None:
         if self._neighbours.pop(peer, None) is None:

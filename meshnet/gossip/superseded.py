@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.replica import FragmentId
+from meshnet.ids import PeerName
 
 # Our choice: what members can make us hold by starting over and over. The oldest go first.
 MAX_SUPERSEDED = 1024
@@ -22,6 +23,10 @@ class Superseded:
 
     def get(self, key: FragmentId) -> Fragment | None:
         return self._fragments.get(key)
+
+    def of(self, writer: PeerName) -> list[FragmentId]:
+        """What is held of one writer."""
+        return [key for key in self._fragments if key[1] == writer]
 
     def hold(self, key: FragmentId, fragment: Fragment) -> None:
         """In place of an earlier one of the same writer."""

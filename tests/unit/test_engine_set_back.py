@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 
 from meshnet.crdt import Counter, OrMap, OrSet
+from meshnet.gossip.fragments import Fragment
+from meshnet.ids import ChannelId
 from meshnet.testing import Cluster, Host
 
 
@@ -90,6 +92,29 @@ def test_an_emptied_journal() -> None:
     # What was removed is still removed, and what is new is not taken for it.
     for host in (a, b):
         assert set(host.channel("things", OrSet).value) == {"y"}
+
+
+def test_a_link_that_breaks_before_all_was_told() -> None:
+    cluster = Cluster(seed=10)
+    a, b = cluster.add_many(2)
+    b.connect(a)
+    cluster.run_until(cluster.meshed, within_s=5)
+    write(a, "before")
+    cluster.run_for(1)
+
+    def at_b() -> Fragment | None:
+        return b.engine.gossip.replica.get(ChannelId("things", OrSet.name), a.name)
+
+    known = at_b()
+    a.crash()
+    a.disk.journal = type(a.disk.journal)()
+    a.start()
+    write(a, "after")
+    cluster.run_until(lambda: at_b() is not known, within_s=10)
+    # The worst moment: the last peer that knows what was lost has just taken what is new.
+    cluster.reset(a, b)
+    settle(cluster)
+    assert everywhere(cluster, "before", "after")
 
 
 def test_a_clean_restart_reminds_nobody_of_what_it_knows() -> None:
