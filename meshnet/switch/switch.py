@@ -107,12 +107,13 @@ class Switch:
         return None
 
     def _learn(self, mac: bytes, where: PeerName | None, now: float) -> bool:
-        """Note where ``mac`` is; true when it was not known to be there."""
+        """Note where ``mac`` is; true when that is new."""
         # The newest sight wins at once, whichever side it is: that is what a move looks like.
         old = self._table.get(mac)
         if old is None:
-            if len(self._table) < MAX_MACS:
-                self._table[mac] = (where, now)
+            if len(self._table) >= MAX_MACS:
+                return False  # Not noted, so the next frame would be as new as this one.
+            self._table[mac] = (where, now)
             return True
         self._table[mac] = (where, now)
         if old[0] == where:

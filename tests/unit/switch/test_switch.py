@@ -169,6 +169,17 @@ def test_who_comes_here_by_a_frame_that_not_all_see_is_told_of_once(switch: Swit
     assert switch.arrived == [MOVING, MOVING], "what is unknown is flooded, so all see it"
 
 
+def test_who_is_not_noted_is_not_announced_with_each_frame(
+    switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switch_module, "MAX_MACS", 100)
+    for number in range(100):
+        switch.from_peer(ethernet(BROADCAST, mac(1000 + number)), ALICE.name, 0.0)
+    for _ in range(10):
+        assert switch.from_local(ethernet(mac(1007), OURS), 0.0) == ALICE.name
+    assert switch.arrived == [], "each would be a broadcast to every peer"
+
+
 def test_moves_are_counted_and_staying_is_none(switch: Switch) -> None:
     for _ in range(3):
         switch.from_local(ethernet(BROADCAST, MOVING), 0.0)
