@@ -43,6 +43,14 @@ class Answer(enum.IntEnum):
     """Nobody there reads this topic."""
     BUSY = 2
     """Its reader is behind; it is sent again until the sender gives up."""
+    TOO_LATE = 3
+    """So many later ones were delivered that nobody knows of this one: it is not delivered now."""
+
+
+_REFUSALS: dict[int, str] = {
+    Answer.NOBODY_READS: "nobody there reads this topic",
+    Answer.TOO_LATE: "too many later messages came before it",
+}
 
 
 @define(eq=False, repr=False)
@@ -141,8 +149,12 @@ class Unicast:
             answer = Answer.NOBODY_READS
         elif topic in self.busy:
             answer = Answer.BUSY
-        elif self._window(peer, life).accept(number):
-            self._events.append(MessageReceived(peer, topic, payload))
+        else:
+            window = self._window(peer, life)
+            if window.is_past(number):
+                answer = Answer.TOO_LATE
+            elif window.accept(number):
+                self._events.append(MessageReceived(peer, topic, payload))
         body = life.to_bytes(8, "big") + number.to_bytes(8, "big") + bytes((answer,))
         self._data_path.send_part(peer, pack_part(PartType.MESSAGE_ACK, body), now)
 
@@ -165,5 +177,5 @@ class Unicast:
             waiting.said = "its reader is behind"
             return
         self.give_up(number)
-        said = "" if code == Answer.DELIVERED else "nobody there reads this topic"
+        said = "" if code == Answer.DELIVERED else _REFUSALS.get(code, f"refused ({code})")
         self._events.append(MessageAnswered(number, said))

@@ -25,6 +25,10 @@ class ReplayWindow:
         self._bits = [0] * _BLOCKS
         self._newest = -1
 
+    def is_past(self, counter: int) -> bool:
+        """Whether ``counter`` fell out of the window: nobody remembers if it was seen."""
+        return self._newest - counter >= _SPAN
+
     def accept(self, counter: int) -> bool:
         """True once per counter; False for a repeat or one that fell out of the window.
 
@@ -40,7 +44,7 @@ class ReplayWindow:
                 for stale in range(max(newest_block + 1, block - _BLOCKS + 1), block + 1):
                     bits[stale % _BLOCKS] = 0
             self._newest = counter
-        elif newest - counter >= _SPAN:
+        elif self.is_past(counter):
             return False
         slot = block % _BLOCKS
         mask = 1 << (counter % _BLOCK_BITS)

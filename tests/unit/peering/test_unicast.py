@@ -92,6 +92,20 @@ def test_a_reader_that_is_behind_makes_the_sender_wait() -> None:
     assert answers(one)[patient] == ""
 
 
+def test_what_waited_too_long_to_be_known_is_not_said_to_be_there() -> None:
+    one, other = meshed()
+    other.engine.unicast.busy = {TOPIC}
+    patient = send(one, other, b"patient", timeout_s=60)
+    one.cluster.run_for(1)
+    other.engine.unicast.busy = ()
+    # Of all that this peer sends in the meantime, the last one is what counts.
+    one.engine.unicast._next_number += 20_000
+    last = send(one, other, b"last")
+    one.cluster.run_for(5)
+    assert received(other) == [(one.name, b"last")]
+    assert answers(one) == {last: "", patient: "too many later messages came before it"}
+
+
 def test_who_does_not_answer_is_given_up() -> None:
     one, other = meshed()
     other.crash(silent=True)

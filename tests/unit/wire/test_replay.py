@@ -35,6 +35,9 @@ def test_what_fell_out_of_the_window_is_refused_though_never_seen() -> None:
     assert window.accept(1_000_000)
     assert not window.accept(1)
     assert not window.accept(1_000_000 - 20_000)
+    assert window.is_past(1_000_000 - 20_000)
+    assert not window.is_past(1_000_000 - WINDOW)
+    assert not window.is_past(2_000_000)
 
 
 def test_moving_on_never_forgets_what_is_still_in_the_window() -> None:
