@@ -111,8 +111,8 @@ def exchange(a: Gossip, b: Gossip) -> int:
     b.neighbour_up(WRITER.name)
     sent_bytes = 0
     while messages := [
-        *((b, WRITER.name, kind, body) for _, kind, body in a.messages_to_send(0.0)),
-        *((a, READER.name, kind, body) for _, kind, body in b.messages_to_send(0.0)),
+        *((b, WRITER.name, kind, body) for _, kind, body in a.messages_to_send()),
+        *((a, READER.name, kind, body) for _, kind, body in b.messages_to_send()),
     ]:
         for to, sender, kind, body in messages:
             sent_bytes += 1 + len(body)

@@ -528,8 +528,10 @@ class Engine:
     # Replicated state, and what follows from it.
 
     def _send_gossip(self) -> None:
-        for peer, kind, body in self.gossip.messages_to_send(self._now):
+        for peer, kind, body in self.gossip.messages_to_send():
             self.links.send(peer, kind, body)
+        # What was looked through on the way may have been all that a fragment lacked.
+        self._follow_gossip(self._now)
 
     def _follow_gossip(self, now: float) -> None:
         """Act on what has changed in the replicated state."""

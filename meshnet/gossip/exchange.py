@@ -57,9 +57,11 @@ from meshnet.wire.messages import MessageType
 MAX_FETCHES = 64
 # What one neighbour is told in one turn, about a millisecond's work; the rest follows in the next.
 TURN_BYTES = 64 * 1024
+# What a turn's work counts that ends in nothing to tell.
+SILENT_BYTES = 8 * 1024
 # A small fragment is told whole to who has no known version of it.
 WHOLE_FRAGMENT_BYTES = 16 * 1024
-# How long somebody may take to answer before somebody else is asked.
+# How long somebody may take to give a fragment before who else tells of it is asked for the rest.
 FETCH_PATIENCE_S = 5.0
 MAX_REFUSED = 4096
 
@@ -131,7 +133,8 @@ class _Neighbour:
 class _Fetching:
     fetch: Fetch
     source: PeerName
-    asked_at: float
+    since: float
+    """When that was chosen. However slowly it answers, somebody else may be faster."""
 
 
 class Gossip:
@@ -275,7 +278,7 @@ class Gossip:
     def has_more_to_send(self) -> bool:
         return self._stirred and any(n.writable and n.has_work for n in self._neighbours.values())
 
-    def messages_to_send(self, now: float) -> list[tuple[PeerName, MessageType, bytes]]:
+    def messages_to_send(self) -> list[tuple[PeerName, MessageType, bytes]]:
         """One turn's messages for each neighbour whose link takes more."""
         messages: list[tuple[PeerName, MessageType, bytes]] = []
         if not self._stirred:
@@ -283,14 +286,16 @@ class Gossip:
         for neighbour in self._neighbours.values():
             sent_bytes = 0
             while neighbour.writable and sent_bytes < TURN_BYTES and neighbour.has_work:
-                message = self._next_message(neighbour, now)
+                message = self._next_message(neighbour)
                 if message is not None:
                     messages.append((neighbour.peer, *message))
                     sent_bytes += len(message[1])
+                else:
+                    sent_bytes += SILENT_BYTES
         self._stirred = self.has_more_to_send
         return messages
 
-    def _next_message(self, neighbour: _Neighbour, now: float) -> tuple[MessageType, bytes] | None:
+    def _next_message(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
         if neighbour.digest_due:
             neighbour.digest_due = False
             return MessageType.DIGEST, self.replica.index.digest
@@ -306,18 +311,28 @@ class Gossip:
             paths = tuple(islice(reversed(neighbour.walk), MAX_PATHS))
             return MessageType.WANT, pack_want(Want(None, EMPTY_DIGEST, paths))
         if neighbour.to_ask and len(neighbour.asked) < MAX_FETCHES:
-            return self._ask(neighbour, now)
+            return self._ask(neighbour)
         return self._tell(neighbour)
 
-    def _ask(self, neighbour: _Neighbour, now: float) -> tuple[MessageType, bytes] | None:
+    def _ask(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
         key = _pop_first(neighbour.to_ask)
         fetching = self._fetches.get(key)
         if fetching is None or fetching.source != neighbour.peer:
             return None
-        fetching.asked_at = now
-        neighbour.asked.add(key)
         fetch = fetching.fetch
-        return MessageType.WANT, pack_want(Want(key, fetch.head.root, fetch.paths_to_ask()))
+        try:
+            paths = fetch.paths_to_ask()
+            if fetch.finished:
+                self._fetched(neighbour, key[0], fetch)
+                return None
+        except Unusable as unusable:
+            self._unusable(neighbour, key[0], fetch.head, unusable)
+            return None
+        if not paths:
+            neighbour.to_ask[key] = None  # More of what is there has to be looked through first.
+            return None
+        neighbour.asked.add(key)
+        return MessageType.WANT, pack_want(Want(key, fetch.head.root, paths))
 
     def _tell(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
         key = _pop_first(neighbour.due)
@@ -376,11 +391,12 @@ class Gossip:
             neighbour.due.pop(key, None)
             return
         fetching = self._fetches.get(key)
-        if (
+        on_its_way = (
             fetching is not None
             and head.order <= fetching.fetch.head.order
-            and now - fetching.asked_at < FETCH_PATIENCE_S
-        ) or head.raw in self._refused:
+            and now - fetching.since < FETCH_PATIENCE_S
+        )
+        if (on_its_way and delta.base is None) or head.raw in self._refused:
             return
         contradiction = mine is not None and mine.head.contradicts(head)
         older = mine is not None and head.order < mine.head.order
@@ -414,6 +430,8 @@ class Gossip:
                 if fragment is not None:
                     self._adopt(channel, fragment, neighbour)
                     return
+        if on_its_way:
+            return
         self._fetch(neighbour, channel, head, mine.tree if mine is not None else EMPTY, now)
 
     def _fetch(
@@ -426,7 +444,8 @@ class Gossip:
                 fetching = _Fetching(Fetch(head, have), neighbour.peer, now)
                 self._fetches[key] = fetching
             else:
-                fetching.source, fetching.asked_at = neighbour.peer, now
+                if fetching.source != neighbour.peer:
+                    fetching.source, fetching.since = neighbour.peer, now
                 self.coming_bytes -= fetching.fetch.held_bytes
                 try:
                     fetching.fetch.retarget(head)

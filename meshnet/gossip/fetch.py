@@ -15,6 +15,9 @@ from meshnet.gossip.tree import EMPTY_DIGEST, ENTRY_BYTES, Inner, Leaf, Node, Pa
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 
+# Our choice: so many nodes that have come already are looked through at once, a millisecond's work.
+LOOK_NODES = 512
+
 
 class Unusable(Exception):
     """The writer signed something that is no fragment. Nobody can make it one."""
@@ -24,35 +27,44 @@ class Fetch:
     """One fragment on its way here. ``have``: an older version of it, whose nodes are reused."""
 
     def __init__(self, head: Head, have: Tree) -> None:
-        self.head = head
         self.held_bytes = 0
         """About what the nodes cost that have come so far."""
         self._have = have
+        # All that has come, for older heads too: of use if the head's nodes lead to it.
         self._nodes: dict[Path, InnerNode | Node] = {}
-        # What has come for older heads: there again as soon as a newer one's nodes lead to it.
-        self._known: dict[Path, InnerNode | Node] = {}
-        self._missing: dict[Path, bytes] = {}
-        self._size_bytes = 0
-        self._look_for("", head.root)
+        self.retarget(head)
 
     def retarget(self, head: Head) -> None:
-        """Go on for a newer head of the same writer."""
+        """Go on for a newer head of the same writer.
+
+        What has come is looked through again only bit by bit, in `paths_to_ask`: a writer can sign
+        heads faster than that can be done.
+        """
         self.head = head
-        self._known.update(self._nodes)
-        self._nodes.clear()
-        self._missing.clear()
-        self._size_bytes = 0
-        if len(self._known) > self._most_nodes:
-            self._known.clear()
+        self._missing: dict[Path, bytes] = {}
+        # Nodes of this head that are there, and not yet looked below.
+        self._there: list[Path] = []
+        self._seen = self._size_bytes = 0
+        if len(self._nodes) > self._most_nodes:
+            self._nodes.clear()
             self.held_bytes = 0
         self._look_for("", head.root)
 
     @property
     def finished(self) -> bool:
-        return not self._missing
+        return not self._missing and not self._there
 
     def paths_to_ask(self) -> tuple[Path, ...]:
-        """What to ask for next; ask for it again until it is given."""
+        """What to ask for next; ask for it again until it is given.
+
+        None, while not `finished`: call it again soon, there is more to look through. Raises
+        Unusable.
+        """
+        for _ in range(LOOK_NODES):
+            if not self._there or len(self._missing) >= MAX_PATHS:
+                break
+            path = self._there.pop()
+            self._look_below(path, self._nodes[path])
         return tuple(path for path, _ in zip(self._missing, range(MAX_PATHS), strict=False))
 
     def give(self, nodes: Iterable[tuple[Path, Told]]) -> None:
@@ -74,8 +86,11 @@ class Fetch:
             del self._missing[path]
             took_one = True
             if node is not None:
+                if (replaced := self._nodes.get(path)) is not None:
+                    self.held_bytes -= _cost(replaced)
                 self.held_bytes += _cost(node)
-                self._keep(path, node)
+                self._nodes[path] = node
+                self._look_below(path, node)
         if missing and not took_one:
             raise MalformedError("an answer without a node that was asked for")
 
@@ -93,24 +108,22 @@ class Fetch:
         return 2 * (self.head.size_bytes // ENTRY_BYTES) + MAX_PATH_DIGITS
 
     def _look_for(self, path: Path, digest: bytes) -> None:
-        """Note as missing what has not come for any head yet."""
+        """Note as missing what has not come yet."""
         if digest == EMPTY_DIGEST:
             return
         mine = self._have.node_at(path)
         if mine is not None and mine.digest == digest:
             return
-        known = self._known.pop(path, None)
-        if known is not None and known.digest == digest:
-            self._keep(path, known)
-            return
-        if known is not None:
-            self.held_bytes -= _cost(known)
-        self._missing[path] = digest
+        there = self._nodes.get(path)
+        if there is not None and there.digest == digest:
+            self._there.append(path)
+        else:
+            self._missing[path] = digest
 
-    def _keep(self, path: Path, node: InnerNode | Node) -> None:
-        self._nodes[path] = node
+    def _look_below(self, path: Path, node: InnerNode | Node) -> None:
+        self._seen += 1
         if isinstance(node, InnerNode):
-            if len(path) == MAX_PATH_DIGITS or len(self._nodes) > self._most_nodes:
+            if len(path) == MAX_PATH_DIGITS or self._seen > self._most_nodes:
                 raise Unusable("more nodes than the entries need")
             for number, digest in enumerate(node.children):
                 if digest is not None:

@@ -77,7 +77,7 @@ def pass_all(one: Gossip, one_name: PeerName, other: Gossip, other_name: PeerNam
             (one, one_name, other, other_name),
             (other, other_name, one, one_name),
         ):
-            for peer, kind, body in sender.messages_to_send(0.0):
+            for peer, kind, body in sender.messages_to_send():
                 if peer == to:
                     receiver.receive(name, kind, body, 0.0)
                     said = True

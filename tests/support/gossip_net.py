@@ -82,9 +82,10 @@ class Net:
         return self.nodes[who].replica.get(channel, writer)
 
     def collect(self, who: PeerName) -> None:
-        for to, kind, body in self.nodes[who].messages_to_send(self.now):
+        for to, kind, body in self.nodes[who].messages_to_send():
             self.queues[who, to].append((kind, body))
             self.sent.append((who, to, kind, body))
+        self.watch(who)
 
     def deliver(self, a: PeerName, b: PeerName) -> bool:
         queue = self.queues.get((a, b))
@@ -112,7 +113,7 @@ class Net:
         for who in self.nodes:
             self.collect(who)
         delivered = [self.deliver(a, b) for a, b in list(self.queues)]
-        return any(delivered)
+        return any(delivered) or any(node.has_more_to_send for node in self.nodes.values())
 
     def run(self) -> None:
         """Until nobody has anything to say."""

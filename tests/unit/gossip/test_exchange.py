@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from meshnet.errors import DropReason
-from meshnet.gossip import exchange, replica
+from meshnet.gossip import exchange, fetch, replica
 from meshnet.gossip.exchange import (
     FETCH_PATIENCE_S,
     MAX_FETCHES,
@@ -41,6 +41,7 @@ from support.records import UNKNOWN, announcement, delta, fragment, head_body, s
 from support.samples import CAROL, NETWORK_ID, flip, identity
 
 ONE, TWO = CHANNELS
+_WANT = MessageType.WANT
 A, B, C = (who.name for who in IDENTITIES[:3])
 BIG = Tree.of((b"key %d" % number, bytes(200)) for number in range(2000))
 
@@ -185,7 +186,7 @@ def test_who_takes_no_more_is_told_nothing() -> None:
     net.write(A, ONE, b"key", b"value")
     net.compare()
     assert not net.nodes[A].has_more_to_send
-    assert net.nodes[A].messages_to_send(net.now) == []
+    assert net.nodes[A].messages_to_send() == []
     net.nodes[A].set_writable(B, True)
     assert net.nodes[A].has_more_to_send
 
@@ -196,7 +197,7 @@ def test_strangers_are_not_heard() -> None:
     net.nodes[A].set_writable(B, True)
     net.nodes[A].compare_with(B)
     net.nodes[A].neighbour_down(B)
-    assert net.nodes[A].messages_to_send(0.0) == []
+    assert net.nodes[A].messages_to_send() == []
 
 
 # Fetching.
@@ -304,6 +305,71 @@ def test_a_slow_source_is_left_after_a_while_and_not_before() -> None:
     net.run()
     assert net.held(B, CAROL.name) is not None
     assert MessageType.WANT in kinds(net, B, C)
+
+
+def test_who_gives_a_fragment_in_drops_hides_nothing() -> None:
+    net = line()
+    head = absent(BIG)
+    give(net, C, head, BIG)
+    net.queues[C, B].clear()
+    say(net, A, B, MessageType.DELTA, announcement(head.raw, ONE))
+    for second in range(1, 10):
+        net.collect(B)
+        for want in [parse_want(body) for kind, body in net.queues[B, A] if kind == _WANT]:
+            path = want.paths[0]
+            nodes = pack_nodes(want.tree, want.root, [(path, BIG.node_at(path))])
+            say(net, A, B, MessageType.NODES, nodes)
+        net.queues[B, A].clear()
+        net.now = float(second)
+        say(net, A, B, MessageType.DELTA, announcement(head.raw, ONE))
+    say(net, C, B, MessageType.DELTA, announcement(head.raw, ONE))
+    net.run()
+    assert net.held(B, CAROL.name) is not None
+
+
+def test_a_delta_that_says_all_is_taken_though_somebody_is_being_asked() -> None:
+    net = line()
+    tree = Tree.of([(b"k", b"v")])
+    head = absent(tree)
+    say(net, A, B, MessageType.DELTA, announcement(head.raw, ONE))
+    net.collect(B)
+    net.queues[B, A].clear()  # A never answers.
+    say(net, C, B, MessageType.DELTA, delta(head.raw, {b"k": b"v"}, ONE))
+    assert net.held(B, CAROL.name) is not None
+
+
+def test_a_newer_head_costs_nothing_for_what_has_come_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetch, "LOOK_NODES", 4)
+    net = pair()
+    head = absent(BIG)
+    give(net, A, head, BIG)
+    looked: list[str] = []
+    look_for = fetch.Fetch._look_for
+
+    def counted(self: fetch.Fetch, path: str, digest: bytes) -> None:
+        looked.append(path)
+        look_for(self, path, digest)
+
+    monkeypatch.setattr(fetch.Fetch, "_look_for", counted)
+    for _ in range(10):
+        net.turn()
+    came = len(net.nodes[B]._fetches[ONE, CAROL.name].fetch._nodes)
+    assert came > 100
+    looked.clear()
+    for sequence in range(2, 12):
+        say(net, A, B, MessageType.DELTA, announcement(absent(BIG, sequence=sequence).raw, ONE))
+    assert len(looked) == 10, "a writer can sign heads faster than all that could be gone through"
+    # It is gone through bit by bit, and what is not there is asked for.
+    give(net, A, absent(BIG, sequence=11), BIG)
+    net.sent.clear()
+    net.run()
+    held = net.held(B, CAROL.name)
+    assert held is not None
+    assert held.head.sequence == 11
+    asked = [parse_want(body) for a, _, kind, body in net.sent if (a, kind) == (B, _WANT)]
+    assert sum(len(want.paths) for want in asked) > 0
 
 
 def test_a_late_answer_of_who_is_no_longer_asked_is_passed_over() -> None:
