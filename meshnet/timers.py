@@ -59,13 +59,22 @@ class Timers(Generic[K]):
     def pop_due(self, now: float) -> list[K]:
         """All keys whose deadline is not after ``now``, in order; they are no longer set."""
         due: list[K] = []
-        while True:
-            self._drop_replaced()
-            if not self._heap or self._heap[0][0] > now:
-                return due
-            _, _, key = heapq.heappop(self._heap)
-            del self._deadlines[key]
-            due.append(key)
+        while self._has_due(now):
+            due.append(self._pop())
+        return due
+
+    def pop_first_due(self, now: float) -> K | None:
+        """The first of them alone, for who does a bounded amount of work at once."""
+        return self._pop() if self._has_due(now) else None
+
+    def _has_due(self, now: float) -> bool:
+        self._drop_replaced()
+        return bool(self._heap) and self._heap[0][0] <= now
+
+    def _pop(self) -> K:
+        _, _, key = heapq.heappop(self._heap)
+        del self._deadlines[key]
+        return key
 
     def _drop_replaced(self) -> None:
         heap = self._heap

@@ -34,6 +34,9 @@ LAST_RETRY_S = 5.0
 STEP_IN_S = 1.5
 # So often a linked peer is called directly before it is called through others.
 PATIENT_CALLS = 3
+# First messages made at once, some milliseconds' work; frames have their turn before the next. The
+# peers that a neighbour gives us a way to come all together.
+CALLS_AT_ONCE = 8
 # How long frames may still flow when the link has broken but the peer may well be alive.
 GRACE_S = 10.0
 # After the loss of a link: how long the direct path has to show that it is still good.
@@ -62,6 +65,9 @@ class _Task(enum.Enum):
     TRY_DIRECT = 4
     REKEY = 5
     EXPIRE = 6
+
+
+_CALLS = (_Task.INITIATE, _Task.TRY_DIRECT, _Task.REKEY)
 
 
 class SessionKeeper:
@@ -221,7 +227,10 @@ class SessionKeeper:
         return self._probe(pair, pair.current, now, for_user=True)
 
     def handle_timer(self, now: float) -> None:
-        for task, peer in self._timers.pop_due(now):
+        calls = 0
+        while calls < CALLS_AT_ONCE and (due := self._timers.pop_first_due(now)) is not None:
+            task, peer = due
+            calls += task in _CALLS
             pair = self._pairs.get(peer)
             if pair is None:
                 continue
