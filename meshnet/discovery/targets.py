@@ -113,6 +113,8 @@ class Targets:
         # Reached through others meanwhile, so there is no haste.
         self._relayed: AbstractSet[PeerName] = frozenset()
         self._next_id = 1
+        # Those being dialled, and some that were a moment ago.
+        self._dialled: list[Target] = []
 
     def __iter__(self) -> Iterator[Target]:
         return iter(self._targets.values())
@@ -169,13 +171,11 @@ class Targets:
 
         Those beyond `MAX_DIALS` under way wait for their turn.
         """
-        connecting = [t for t in self._targets.values() if t.state is TargetState.CONNECTING]
-        busy = {target.peer for target in connecting if target.peer is not None}
+        busy = {target.peer for target in self._connecting() if target.peer is not None}
         chosen: list[Target] = []
-        for target_id in self._tries.pop_due(now):
+        while not self._is_crowded and (target_id := self._tries.pop_first_due(now)) is not None:
             target = self._targets[target_id]
-            crowded = len(connecting) + len(chosen) >= MAX_DIALS
-            if crowded or (target.peer is not None and target.peer in busy):
+            if target.peer is not None and target.peer in busy:
                 # Another target of the same peer is being tried; no second link meanwhile.
                 self._tries.set(target_id, now + BUSY_S)
                 continue
@@ -183,11 +183,26 @@ class Targets:
                 busy.add(target.peer)
             target.state = TargetState.CONNECTING
             target.take_turn()
+            self._dialled.append(target)
             chosen.append(target)
         return chosen
 
     def next_deadline(self) -> float | None:
-        return self._tries.next_deadline()
+        """When `due` has something to give; None while as many are being dialled as may be."""
+        return None if self._is_crowded else self._tries.next_deadline()
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._dialled) >= MAX_DIALS and len(self._connecting()) >= MAX_DIALS
+
+    def _connecting(self) -> list[Target]:
+        # Not found among all targets: there may be many thousands, and each news of a peer asks.
+        self._dialled = [
+            target
+            for target in self._dialled
+            if target.state is TargetState.CONNECTING and self._targets.get(target.id) is target
+        ]
+        return self._dialled
 
     def failed(
         self,

@@ -308,3 +308,17 @@ def test_addresses_by_the_thousand_are_dialled_some_at_a_time() -> None:
         for target in under_way:
             targets.failed(target.id, "no answer", now + 3, refused=False)
         assert now < 120
+
+
+def test_while_as_many_are_dialled_as_may_be_nothing_is_due() -> None:
+    targets = targets_of()
+    for number in range(1, MAX_DIALS + 101):
+        targets.set_discovered(PeerName(number.to_bytes(16, "big")), [endpoint(number)], 0.0)
+    first, *_ = targets.due(1.0)
+    assert targets.next_deadline() is None, "the rest would be looked through again and again"
+    assert targets.due(2.0) == []
+    targets.failed(first.id, "no answer", 2.0, refused=False)
+    deadline = targets.next_deadline()
+    assert deadline is not None
+    assert deadline <= 2.0
+    assert len(targets.due(2.0)) == 1
