@@ -323,6 +323,8 @@ def test_who_gives_a_fragment_in_drops_hides_nothing() -> None:
         net.now = float(second)
         say(net, A, B, MessageType.DELTA, announcement(head.raw, ONE))
     say(net, C, B, MessageType.DELTA, announcement(head.raw, ONE))
+    net.collect(B)
+    assert _WANT in kinds(net, B, C)
     net.run()
     assert net.held(B, CAROL.name) is not None
 
