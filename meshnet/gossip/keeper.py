@@ -73,7 +73,7 @@ class Keeper:
         """
         for record in records:
             try:
-                delta = parse_delta(record)
+                delta = parse_delta(record, limit=None)
             except MalformedError as error:
                 raise StateError(
                     f"the journal holds a record that cannot be read: {error}"

@@ -28,6 +28,7 @@ from meshnet.gossip.tree import (
     Tree,
     inner_digest,
     leaves_of,
+    size_of,
 )
 from meshnet.ids import PEER_NAME_BYTES, ChannelId, PeerName
 from meshnet.values import Value
@@ -38,6 +39,8 @@ from meshnet.wire.cursor import Cursor, MalformedError
 MAX_PATH_DIGITS = 2 * HASH_BYTES
 MAX_PATHS = 64
 """In one WANT."""
+MAX_CHANGES = 1024
+"""In one DELTA. Each costs two hashes and a way through the tree, however little it takes here."""
 WHOLE_BELOW_BYTES = 2048
 """A node with this much below it, or a single entry, is told as its entries."""
 
@@ -134,7 +137,9 @@ def pack_nodes(tree: TreeId, root: bytes, nodes: Iterable[tuple[Path, Node | Non
 def parse_nodes(body: bytes) -> Nodes:
     cursor = Cursor(body)
     tree, root = _read_tree(cursor), cursor.read_bytes(HASH_BYTES)
-    nodes = tuple((_read_path(cursor), _read_node(cursor)) for _ in range(cursor.read_u8()))
+    if (count := cursor.read_u8()) > MAX_PATHS:
+        raise MalformedError(f"{count} nodes for at most {MAX_PATHS} paths")
+    nodes = tuple((_read_path(cursor), _read_node(cursor)) for _ in range(count))
     cursor.finish()
     return Nodes(tree, root, nodes)
 
@@ -152,15 +157,16 @@ def pack_delta(
     """
     packed = [pack_channel(channel), fragment.head.raw, bytes((_CHANGED,)), base.digest]
     size_bytes = sum(map(len, packed))
-    for key, _, value in fragment.tree.changes_since(base):
+    for count, (key, _, value) in enumerate(fragment.tree.changes_since(base), 1):
         packed.append(_pack_change(key, value))
         size_bytes += len(packed[-1])
-        if limit_bytes is not None and size_bytes > limit_bytes:
+        if limit_bytes is not None and (size_bytes > limit_bytes or count > MAX_CHANGES):
             return pack_announcement(channel, fragment.head)
     return b"".join(packed)
 
 
-def parse_delta(body: bytes) -> Delta:
+def parse_delta(body: bytes, *, limit: int | None = MAX_CHANGES) -> Delta:
+    """With at most ``limit`` changes; any number where None."""
     cursor = Cursor(body)
     channel, head = read_channel(cursor), parse_head(cursor.read_bytes(HEAD_BYTES))
     if (form := cursor.read_u8()) in (_ANNOUNCED, _MOVED_ON):
@@ -168,7 +174,7 @@ def parse_delta(body: bytes) -> Delta:
         return Delta(channel, head, None, answers=form == _MOVED_ON)
     if form != _CHANGED:
         raise MalformedError(f"delta of form {form}")
-    base, changes = cursor.read_bytes(HASH_BYTES), _read_changes(cursor)
+    base, changes = cursor.read_bytes(HASH_BYTES), _read_changes(cursor, limit)
     return Delta(channel, head, base, changes)
 
 
@@ -178,9 +184,11 @@ def _pack_change(key: bytes, value: bytes | None) -> bytes:
     return len(key).to_bytes(2, "big") + key + b"\1" + len(value).to_bytes(2, "big") + value
 
 
-def _read_changes(cursor: Cursor) -> tuple[Change, ...]:
+def _read_changes(cursor: Cursor, limit: int | None) -> tuple[Change, ...]:
     changes: list[Change] = []
     while cursor.left:
+        if limit is not None and len(changes) == limit:
+            raise MalformedError(f"more than {limit} changes at once")
         key = _read_key(cursor)
         if (there := cursor.read_u8()) > 1:
             raise MalformedError(f"change of form {there}")
@@ -259,7 +267,11 @@ def _read_node(cursor: Cursor) -> Told:
     if form != _ENTRIES:
         raise MalformedError(f"node of form {form}")
     count = cursor.read_u8()
-    return Entries(tuple((_read_key(cursor), _read_value(cursor)) for _ in range(count)))
+    entries = tuple((_read_key(cursor), _read_value(cursor)) for _ in range(count))
+    # Each costs who reads it two hashes, however little it takes here.
+    if count > 1 and sum(map(size_of, entries)) > WHOLE_BELOW_BYTES:
+        raise MalformedError(f"{count} entries, which are too much for one node")
+    return Entries(entries)
 
 
 def _read_key(cursor: Cursor) -> bytes:

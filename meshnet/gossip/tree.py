@@ -41,7 +41,7 @@ class Leaf:
         self.key = key
         self.value = value
         self.spot = spot_of(key)
-        self.size_bytes = ENTRY_BYTES + len(key) + len(value)
+        self.size_bytes = size_of((key, value))
         self.digest = blake2b(len(key).to_bytes(2, "big") + key + value, b"meshnet-leaf")
 
 
@@ -65,6 +65,11 @@ class Inner:
 
 
 Node = Leaf | Inner
+
+
+def size_of(entry: Entry) -> int:
+    """What an entry counts."""
+    return ENTRY_BYTES + len(entry[0]) + len(entry[1])
 
 
 def spot_of(key: bytes) -> str:

@@ -9,6 +9,7 @@ import pytest
 from meshnet.gossip.fragments import MAX_KEY_BYTES, MAX_VALUE_BYTES, Fragment, sign_fragment
 from meshnet.gossip.messages import (
     MAX_BODY_BYTES,
+    MAX_CHANGES,
     MAX_PATHS,
     WHOLE_BELOW_BYTES,
     Entries,
@@ -26,6 +27,7 @@ from meshnet.gossip.messages import (
     parse_want,
 )
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Inner, Node, Tree, spot_of
+from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 from support.records import TOPOLOGY
 from support.samples import ALICE, BOB, NETWORK_ID
@@ -204,6 +206,21 @@ def test_deltas_that_no_peer_would_send(damage: Callable[[bytes], bytes]) -> Non
     body = pack_delta(TOPOLOGY, fragment(), EMPTY)
     with pytest.raises(MalformedError):
         parse_delta(damage(body))
+
+
+def test_small_entries_are_not_more_work_than_large_ones() -> None:
+    many = Tree.of((b"%d" % number, b"") for number in range(MAX_CHANGES + 1))
+    assert parse_delta(pack_delta(TOPOLOGY, fragment(many), EMPTY)).base is None
+    body = pack_delta(TOPOLOGY, fragment(many), EMPTY, limit_bytes=None)
+    assert len(parse_delta(body, limit=None).changes) == MAX_CHANGES + 1, "on disk there may be"
+    with pytest.raises(MalformedError, match="changes"):
+        parse_delta(body)
+    entries = b"".join(b"\0\2%02d\0\0" % number for number in range(40))
+    head = b"\0" + bytes(HASH_BYTES)
+    with pytest.raises(MalformedError, match="too much for one node"):
+        parse_nodes(head + b"\1" + b"\0\2" + bytes((40,)) + entries)
+    with pytest.raises(MalformedError, match="65 nodes"):
+        parse_nodes(head + bytes((65,)) + b"\0\0" * 65)
 
 
 def test_an_announcement_has_nothing_after_it() -> None:
