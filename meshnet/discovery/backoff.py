@@ -20,9 +20,13 @@ MAX_DIALS_PER_S = 10.0
 
 def delay_s(failures: int, targets: int, rng: Rng) -> float:
     """Seconds to wait after ``failures`` (>= 1) in a row, with ``targets`` sharing the rate."""
-    ceiling = max(CEILING_S, targets / MAX_DIALS_PER_S)
-    bound = min(ceiling, FIRST_DELAY_S * FACTOR ** min(failures - 1, 64))
+    bound = min(ceiling_s(targets), FIRST_DELAY_S * FACTOR ** min(failures - 1, 64))
     return bound * (0.5 + 0.5 * fraction(rng))
+
+
+def ceiling_s(targets: int) -> float:
+    """The longest wait while so many share the rate."""
+    return max(CEILING_S, targets / MAX_DIALS_PER_S)
 
 
 def fraction(rng: Rng) -> float:

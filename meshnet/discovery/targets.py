@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 
 from attrs import define, field
 
-from meshnet.discovery.backoff import REFUSED_DELAY_S, delay_s
+from meshnet.discovery.backoff import REFUSED_DELAY_S, ceiling_s, delay_s
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.ports import Rng
 from meshnet.timers import Timers
@@ -164,7 +164,10 @@ class Targets:
         elif known is not None and known.addresses != addresses:
             known.addresses = addresses
             if known.state in (TargetState.WAITING, TargetState.FAILED):
-                self._tries.set(known.id, now)
+                # Soon, but a record that changes all the time must not have us dial all the time.
+                soon = now + (ceiling_s(len(self._targets)) if known.failures else 0.0)
+                next_try = self._tries.deadline_of(known.id)
+                self._tries.set(known.id, soon if next_try is None else min(soon, next_try))
 
     def due(self, now: float) -> list[Target]:
         """The targets to dial now; each becomes CONNECTING until `failed` or `linked`.

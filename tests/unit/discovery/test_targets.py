@@ -322,3 +322,14 @@ def test_while_as_many_are_dialled_as_may_be_nothing_is_due() -> None:
     assert deadline is not None
     assert deadline <= 2.0
     assert len(targets.due(2.0)) == 1
+
+
+def test_a_record_that_changes_all_the_time_is_not_dialled_all_the_time() -> None:
+    targets, dials = targets_of(), 0
+    for step in range(1000):
+        now = step / 100
+        targets.set_discovered(HIGH, [endpoint(1 + step % 2)], now)
+        for target in targets.due(now):
+            dials += 1
+            targets.failed(target.id, "refused", now, refused=False)
+    assert 3 <= dials <= 12
