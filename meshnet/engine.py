@@ -491,6 +491,7 @@ class Engine:
         who = link.authenticated
         if not first:
             self.gossip.neighbour_down(who.peer)
+        self.own_state.link_up()
         self.gossip.neighbour_up(who.peer)
         self._sessions.peer_reachable(
             who.peer,

@@ -61,6 +61,7 @@ class OwnState:
         self._channels = channels
         self._written_elsewhere: dict[ChannelId, Fragment] = {}
         self._stopping = False
+        self._was_linked = False
         self._timers: Timers[_Task] = Timers()
         self._events: deque[IdentityConflict] = deque()
         self._publish()
@@ -74,6 +75,15 @@ class OwnState:
         """Announce other addresses from now on."""
         self._description = self._description.replaced(endpoints=endpoints)
         self._publish()
+
+    def link_up(self) -> None:
+        """A link stands, by which our record goes next.
+
+        Who says that it has no links has stopped: others would drop their sessions with us. In a
+        life that has just begun they have none.
+        """
+        if self._was_linked and not self._records[self._name].links:
+            self._publish()
 
     def links_changed(self, now: float) -> None:
         """Tell soon whom we are linked to."""
@@ -116,6 +126,7 @@ class OwnState:
         record = PeerRecord(self._name, self._public_key, self._description, links)
         if record != self._records.get(self._name) or again:
             self._records[self._name] = record
+            self._was_linked = self._was_linked or bool(links)
             tree = Tree.of(record_entries(self._description, links).items())
             self._gossip.publish(TOPOLOGY, self._gossip.sign(TOPOLOGY, tree))
 

@@ -16,6 +16,7 @@ from meshnet.events import (
     SessionLost,
 )
 from meshnet.testing import Cluster, Host
+from meshnet.testing.emulator import Transport
 from support.samples import BROADCAST, ethernet, mac
 
 SEEDS = [1, 2, 3]
@@ -324,3 +325,19 @@ def test_a_mover_s_first_frame_to_one_host_is_enough_for_all() -> None:
         assert [host.frames for host in hosts] == [
             [to_wanderer] if host is new_home else [] for host in hosts
         ]
+
+
+def test_who_has_lost_all_its_links_does_not_say_that_it_stops() -> None:
+    cluster = Cluster(seed=3)
+    a, b, c = cluster.add_many(3)
+    for host in (b, c):
+        host.connect(a)
+    cluster.run_until(cluster.meshed, within_s=5)
+    cluster.run_for(10)
+    for host in (b, c):
+        cluster.cut(a, host, only=Transport.TCP)
+        cluster.reset(a, host)
+    cluster.run_for(0.5)
+    cluster.mend(a, b)
+    cluster.run_for(5)
+    assert c.events_of(SessionLost) == [], "datagrams between the two go on"
