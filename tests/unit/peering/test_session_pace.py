@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from meshnet.engine import TOPOLOGY
 from meshnet.gossip.fragments import sign_fragment
 from meshnet.gossip.messages import pack_delta
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.peering.sessions import CALLS_AT_ONCE
-from meshnet.topology.records import Description, record_entries
+from meshnet.topology.records import TOPOLOGY, Description, record_entries
 from meshnet.wire.identity import Identity
 from meshnet.wire.messages import MessageType
 from support.guest import Guest, engine_of
