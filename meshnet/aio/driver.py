@@ -176,7 +176,8 @@ class Driver:
                 self.failure.set_result(error)
             return
         self._engine.receive_frames(frames, monotonic())
-        # Frames change nothing but what is to be sent: no links, dials, events or deadlines.
+        # Frames change nothing but what is to be sent: no links, dials or deadlines. Events
+        # (a storm, a loop, an address in use twice) can wait for the next drain.
         self._flush_data()
 
     def _schedule(self, deadline: float | None) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,16 @@ from meshnet import Mesh, MeshConfig
 from meshnet.errors import CloseCode, DropReason, TapError
 from meshnet.node.http import Request
 from meshnet.node.metrics import MAX_PEER_SERIES, METRICS, MeshCollector, metrics_routes
-from meshnet.report import ConnectionReport
-from meshnet.testing import MemoryPort
+from meshnet.report import ConnectionReport, Report
+from meshnet.switch import storm
+from meshnet.switch.announce import gratuitous_arp
+from meshnet.testing import MemoryPort, MemoryState
 from support.node_process import LOCAL, get, node
+from support.samples import BROADCAST, ethernet, mac
 
 PSK = bytes(32)
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
-FRAME = b"\xff" * 6 + b"\x02\0\0\0\0\x01" + b"\x88\xb5hello"
+FRAME = ethernet(BROADCAST, mac(1), b"hello")
 COUNTERS = {spec.name + "_total" for spec in METRICS if spec.kind == "counter"}
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -46,6 +50,14 @@ async def scrape(mesh: Mesh, accept: str = "") -> str:
 
 async def values_of(mesh: Mesh) -> Values:
     return parsed(await scrape(mesh))
+
+
+def values_in(report: Report) -> list[float]:
+    return [value for spec in METRICS for _, value in spec.samples(report)]
+
+
+def counters_of(mesh: Mesh) -> dict[str, int]:
+    return mesh.report()["control"]["counters"]
 
 
 def total(values: Values, name: str) -> float:
@@ -155,6 +167,57 @@ async def a_third_peer_passes_on() -> Moved:
         return before, await values_of(made[0])
 
 
+async def keys_are_renewed() -> Moved:
+    async with meshes(LOCAL, LOCAL, rekey_after_s=0.4) as (made, _):
+        before = await values_of(made[0])
+        await until(lambda: counters_of(made[0])["sessions_renewed"] > 0)
+        return before, await values_of(made[0])
+
+
+async def two_hosts_write_with_one_key() -> Moved:
+    # Each of the two is linked to another peer, so that neither sees the other.
+    async with meshes(LOCAL, LOCAL, discovery=False) as (made, _), AsyncExitStack() as stack:
+        before = await values_of(made[0])
+        for mesh in made:
+            config = MeshConfig(listen=LOCAL, psk=PSK, peers=[mesh.address], discovery=False)
+            await stack.enter_async_context(Mesh(config, state=MemoryState(bytes(32))))
+        await until(lambda: counters_of(made[0])["identity_conflicts"] > 0)
+        return before, await values_of(made[0])
+
+
+async def two_hosts_have_one_address() -> Moved:
+    async with meshes(LOCAL, LOCAL) as (made, ports):
+        before = await values_of(made[0])
+        for turn in (0, 1, 0):
+            ports[turn].send(gratuitous_arp(IPv4Address("10.32.0.9"), mac(turn)))
+            await ports[1 - turn].receive()
+        await until(lambda: counters_of(made[0])["address_conflicts"] == 1)
+        return before, await values_of(made[0])
+
+
+async def more_is_flooded_than_is_carried() -> Moved:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storm, "FLOOD_BURST_COPIES", 3.0)
+        async with meshes(LOCAL, LOCAL) as (made, ports):
+            before = await values_of(made[0])
+            for _ in range(30):
+                ports[0].send(FRAME)
+            await until(lambda: counters_of(made[0])["floods_limited"] == 1)
+            return before, await values_of(made[0])
+
+
+async def a_loop_brings_frames_back() -> Moved:
+    async with meshes(LOCAL, LOCAL) as (made, ports):
+        before = await values_of(made[0])
+        for turn in [0, 1] * 6:
+            ports[turn].send(FRAME)
+            await ports[1 - turn].receive()
+        await until(lambda: counters_of(made[0])["loops_suspected"] == 1)
+        after = await values_of(made[0])
+        assert after["meshnet_mac_moves_total", ()] == 11
+        return before, after
+
+
 async def garbage_is_dropped() -> Moved:
     async with Mesh(MeshConfig(listen=LOCAL, psk=PSK)) as mesh:
         before = await values_of(mesh)
@@ -197,6 +260,11 @@ SCENARIOS: list[tuple[Callable[[], Awaitable[Moved]], set[str]]] = [
         },
     ),
     (a_third_peer_passes_on, {"meshnet_datagrams_relayed_total"}),
+    (keys_are_renewed, {"meshnet_sessions_renewed_total"}),
+    (two_hosts_write_with_one_key, {"meshnet_identity_conflicts_total"}),
+    (two_hosts_have_one_address, {"meshnet_address_conflicts_total"}),
+    (more_is_flooded_than_is_carried, {"meshnet_floods_limited_total"}),
+    (a_loop_brings_frames_back, {"meshnet_mac_moves_total", "meshnet_loops_suspected_total"}),
     (garbage_is_dropped, {"meshnet_drops_total"}),
 ]
 
@@ -217,6 +285,19 @@ def test_counters_are_moved_by_what_they_count(
 
 def test_every_counter_is_moved_by_a_scenario() -> None:
     assert set().union(*(names for _, names in SCENARIOS)) == COUNTERS
+
+
+def test_every_counter_of_the_report_is_a_metric() -> None:
+    async def test() -> None:
+        async with Mesh(MeshConfig(listen=LOCAL, psk=PSK)) as mesh:
+            report = mesh.report()
+        for counters in (report["control"]["counters"], report["data_path"]["counters"]):
+            for name in counters:
+                before = values_in(report)
+                counters[name] += 1
+                assert values_in(report) != before, f"{name} is served by no metric"
+
+    asyncio.run(test())
 
 
 # The drops that only a driver can have; those of the pure parts: tests/unit/test_drop_reasons.py.
