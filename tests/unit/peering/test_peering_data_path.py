@@ -8,8 +8,9 @@ import pytest
 
 from meshnet.errors import DropReason
 from meshnet.events import AddressConflict, FloodLimited, LoopSuspected
-from meshnet.ids import format_mac
+from meshnet.ids import PeerName, format_mac
 from meshnet.peering.data_path import Counters, DataPath
+from meshnet.peering.relay_rate import RELAY_BURST_BYTES
 from meshnet.switch.announce import arrival_notice, gratuitous_arp
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.storm import FLOOD_BURST_COPIES
@@ -91,6 +92,21 @@ def test_counters_count_frames_bytes_and_datagrams() -> None:
     assert (counters.frames_received, counters.frame_bytes_received) == (1, len(back))
     assert (counters.datagrams_sent, counters.datagrams_received) == (2, 1)
     assert not counters.drops
+
+
+def test_a_flooded_frame_counts_once_for_each_peer_sealed_or_in_clear() -> None:
+    path, _ = joined()
+    in_clear = other_session(10)
+    in_clear.clear_with = endpoint(10)
+    for session in (in_clear, other_session(11)):
+        path.use_session(session)
+    frame = ethernet(BROADCAST, OURS)
+    path.receive_frames([frame], NOW)
+    kinds = sorted(datagram[0] for datagram, _ in path.datagrams_to_send())
+    assert kinds == sorted([DatagramType.DATA, DatagramType.DATA, DatagramType.CLEAR_DATA])
+    counters = path.counters
+    assert (counters.frames_sent, counters.frame_bytes_sent) == (3, 3 * len(frame))
+    assert counters.datagrams_sent == 3
 
 
 def test_a_frame_goes_to_one_peer_once_its_place_is_known() -> None:
@@ -241,6 +257,27 @@ def test_what_a_relay_says_of_the_source_moves_no_session() -> None:
     path.receive_datagrams([(sealed(relays, (PartType.RELAY, envelope)), PEER_AT)], NOW)
     assert path.confirmed == [near, far]
     assert far.remote == BOB.name
+
+
+def test_a_neighbour_is_relayed_for_at_its_own_rate_whomever_it_names_as_the_source() -> None:
+    path, theirs = joined()
+    near, relays = session_pair(first_index=10)
+    near.peer = CAROL.name
+    path.add_session(near)
+    path.use_session(near)
+    path.next_hops.update({name: name for name in (BOB.name, CAROL.name)})
+    inner = HEADER.pack(DatagramType.DATA, 0, 0, 1, 0) + bytes(60_000)
+
+    def pass_on(by: Session, dst: PeerName, source: int) -> None:
+        envelope = RELAY_HEADER.pack(identity(source).name, dst, 3) + inner
+        path.receive_datagrams([(sealed(by, (PartType.RELAY, envelope)), PEER_AT)], NOW)
+
+    within = int(RELAY_BURST_BYTES) // len(inner)
+    for source in range(within + 5):
+        pass_on(theirs, CAROL.name, 100 + source)
+    assert path.counters.drops == {DropReason.RELAY_RATE: 5}
+    pass_on(relays, BOB.name, 100)
+    assert path.counters.datagrams_relayed == within + 1, "the other neighbour has its own rate"
 
 
 @pytest.mark.parametrize("kind", [PartType.PROBE, PartType.PROBE_ACK])

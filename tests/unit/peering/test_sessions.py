@@ -6,15 +6,19 @@ import ipaddress
 import itertools
 from collections.abc import Callable
 
+import pytest
+
 from meshnet.errors import DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint
+from meshnet.peering import sessions
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.pair import LOSS_OVER_PROBES
 from meshnet.peering.sessions import (
     FIRST_RETRY_S,
     GRACE_S,
     LAST_RETRY_S,
+    MAX_FORMER,
     MAX_PROBES_IN_FLIGHT,
     PROBE_INTERVAL_S,
     PROBE_TIMEOUT_S,
@@ -25,7 +29,8 @@ from meshnet.peering.trusted import TrustedSubnets
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE
-from meshnet.wire.datagram import HEADER, DatagramType
+from meshnet.wire.cookies import write_cookie_reply
+from meshnet.wire.datagram import COOKIE_BYTES, HEADER, DatagramType
 from meshnet.wire.handshake import CLEAR_FRAMES, read_initiation
 from meshnet.wire.identity import Identity
 from support.samples import (
@@ -333,6 +338,36 @@ def test_a_response_nobody_waits_for_is_counted() -> None:
     assert a.drops == [DropReason.UNKNOWN_SESSION] * 2
 
 
+def test_an_answer_to_a_call_to_a_peer_that_has_left_sets_nothing_up() -> None:
+    a, b = both()
+    a.link(b, lead=True)
+    b.link(a, lead=False)
+    [(initiation, _)] = a.turn(0.0)
+    b.receive(initiation, A_AT)
+    [(response, _)] = b.sent()
+    a.keeper.peer_unreachable(BOB.name, gone=True, reason="left", now=0.0)
+    a.receive(response, B_AT)
+    assert a.drops == [DropReason.UNKNOWN_SESSION]
+    assert a.path.direct_peers == []
+    assert a.sent() == []
+
+
+def test_a_cookie_reply_makes_us_call_again_once_however_often_it_comes() -> None:
+    a, b = both()
+    a.link(b, lead=True)
+    [(initiation, _)] = a.turn(0.0)
+    replies = [
+        write_cookie_reply(initiation, cookie * COOKIE_BYTES, bytes(24), BOB.static.public)
+        for cookie in (b"\x01", b"\x01", b"\x02")
+    ]
+    calls = []
+    for reply in replies:
+        a.receive(reply, B_AT)
+        calls.append(len(a.sent()))
+    assert calls == [1, 0, 1]
+    assert a.drops == []
+
+
 def test_repeated_initiations_leave_one_unconfirmed_session() -> None:
     a, b = both()
     a.link(b, lead=True)
@@ -346,6 +381,25 @@ def test_repeated_initiations_leave_one_unconfirmed_session() -> None:
         assert pair.unconfirmed is not None
         indexes.append(pair.unconfirmed.our_index)
     assert [b.path.knows_index(index) for index in indexes] == [False, False, True]
+
+
+def test_stamps_of_the_peers_heard_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_STAMPS", 2)
+    b = Side(BOB, B_AT)
+    guests = [Side(identity(number), endpoint(number)) for number in (10, 11, 12)]
+    recorded = []
+    for guest in guests:
+        guest.link(b, lead=True)
+        b.link(guest, lead=False)
+        [(initiation, _)] = guest.turn(0.0)
+        recorded.append(initiation)
+        b.receive(initiation, guest.at)
+        b.keeper.peer_unreachable(guest.who.name, gone=True, reason="left", now=0.0)
+        b.link(guest, lead=False)
+    assert len(b.keeper._last_stamps) == 2
+    for guest, initiation in zip(guests[1:], recorded[1:], strict=True):
+        b.receive(initiation, guest.at)
+    assert b.drops == [DropReason.OLD_STAMP] * 2
 
 
 # Measuring and mending.
@@ -428,6 +482,21 @@ def test_the_former_session_is_still_received_by_after_a_renewal() -> None:
     assert any(isinstance(e, SessionRenewed) for e in a.events)
     a.receive(late, B_AT, 10.0)
     assert [frame[14:] for frame in a.path.frames_to_deliver()] == [b"on its way"]
+
+
+def test_of_many_renewals_few_former_sessions_are_kept() -> None:
+    a, b = in_session()
+    indexes = []
+    for turn in range(MAX_FORMER + 5):
+        pair, other = a.keeper.pair(BOB.name), b.keeper.pair(ALICE.name)
+        assert pair is not None
+        assert other is not None
+        assert other.current is not None
+        indexes.append(other.current.our_index)
+        a.keeper._rekey(pair, turn * 1.0)
+        pump(a, b, turn * 1.0)
+    kept = [b.path.knows_index(index) for index in indexes]
+    assert kept == [False] * 5 + [True] * MAX_FORMER
 
 
 def test_a_goodbye_ends_the_session_at_once() -> None:
