@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from meshnet.crdt.dots import Origin
 from meshnet.engine import Engine, EngineConfig
-from meshnet.errors import StateError
+from meshnet.errors import LocalProtocolError, StateError
 from meshnet.events import Event
 from meshnet.gossip.channels import LatticeT, OpenChannel
 from meshnet.ids import Endpoint, PeerName
@@ -28,7 +28,10 @@ MAX_WAKES_AT_ONCE = 1000
 
 
 class Host:
-    """One machine. ``private`` addresses it announces too, but they lead others elsewhere."""
+    """One machine. ``private`` addresses it announces too, but they lead others elsewhere.
+
+    What a process does (`send`, `update`, `stop`) raises LocalProtocolError while none runs.
+    """
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class Host:
 
     def stop(self) -> None:
         """The process says goodbye and ends. `start` begins its next life."""
+        self._check_up()
         for _ in range(2):  # As the driver: what we wrote, then what others did.
             self.engine.save(self.cluster.now)
             self.drain()
@@ -147,9 +151,11 @@ class Host:
         self.crash()
 
     def connect(self, to: Host | Endpoint) -> None:
-        """Keep a link to ``to``, in later lives too."""
+        """Keep a link to ``to``, in later lives too; while the host is down, only in those."""
         address = to.address if isinstance(to, Host) else to
         self._told.append((address.host, address.port))
+        if not self.up:
+            return
         self.engine.connect(address.host, address.port, self.cluster.now)
         self.drain()
 
@@ -165,6 +171,7 @@ class Host:
         **kwargs: P.kwargs,
     ) -> int:
         """As `Channel.update`: the ticket, kept once ``channel.kept`` has come up to it."""
+        self._check_up()
         delta = mutator(channel.value, self.engine.channels.origin, *args, **kwargs)
         ticket = self.engine.update(channel, delta, self.cluster.now)
         self.drain()
@@ -172,11 +179,13 @@ class Host:
 
     def send(self, *frames: bytes) -> None:
         """The local side sends frames."""
+        self._check_up()
         self.engine.receive_frames(frames, self.cluster.now)
         self.drain()
 
     def receive_datagram(self, data: bytes, source: Endpoint) -> None:
         """Anybody's datagram arrives."""
+        self._check_up()
         self.engine.receive_datagrams([(data, source)], self.cluster.now)
         self.drain()
 
@@ -210,6 +219,11 @@ class Host:
             self.events.append(event)
             cluster.watch.event_seen(self.nickname, event)
         self._set_alarm()
+
+    def _check_up(self) -> None:
+        """What has died says nothing more. Raises LocalProtocolError."""
+        if not self.up:
+            raise LocalProtocolError(f"{self.nickname} is down: start it first")
 
     def _write(self, records: list[bytes]) -> None:
         try:

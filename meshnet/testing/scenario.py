@@ -158,6 +158,8 @@ def check_frames(cluster: Cluster, rng: SeededRng, count: int = _FRAMES) -> None
 
 def _complaints(cluster: Cluster) -> Iterator[str]:
     hosts = [host for host in cluster.hosts if host.up]
+    if not hosts:
+        return  # Nobody is there to disagree.
     names = {host.name: host.nickname for host in hosts}
     # Everybody reaches everybody, directly or through others.
     for host in hosts:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from meshnet.crdt import OrSet
+from meshnet.errors import LocalProtocolError
 from meshnet.events import DialFailed, LinkLost
 from meshnet.testing import (
     BrokenInvariantError,
@@ -17,6 +19,7 @@ from meshnet.testing import (
     Scenario,
     TimeStandsStillError,
     Transport,
+    settled,
 )
 from meshnet.testing.connections import DIAL_TIMEOUT_S
 from support.samples import BROADCAST, ethernet, mac
@@ -126,6 +129,38 @@ def test_a_fault_is_between_two_or_everywhere() -> None:
         cluster.mend(one)
     cluster.impair(loss=1.0)
     cluster.run_until(lambda: not cluster.meshed(), within_s=30.0)
+
+
+def test_a_process_that_has_died_does_nothing_more() -> None:
+    cluster, one, other = pair()
+    opened = other.channel("things", OrSet)
+    frame = ethernet(BROADCAST, mac(1))
+    for silent in (False, True):
+        other.crash(silent=silent)
+        before = len(cluster.trace)
+        for act in (
+            lambda: other.send(frame),
+            lambda: other.update(opened, OrSet.add, "late"),
+            other.stop,
+        ):
+            with pytest.raises(LocalProtocolError, match="host2 is down"):
+                act()
+        assert len(cluster.trace) == before
+        assert other.reachable is not silent
+    assert settled(cluster) is False, "it is missed"
+    one.crash()
+    assert settled(cluster), "nobody is left to disagree"
+
+
+def test_a_host_that_is_down_can_be_told_of_peers_for_its_next_life() -> None:
+    cluster = Cluster()
+    one, other = cluster.add_many(2)
+    other.crash()
+    other.connect(one)
+    cluster.run_for(5.0)
+    assert one.peers == set()
+    other.start()
+    cluster.run_until(cluster.meshed, within_s=5.0)
 
 
 # Disks.
