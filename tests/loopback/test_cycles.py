@@ -13,7 +13,8 @@ import uvloop
 from attrs import define
 
 from meshnet import Mesh, MeshConfig
-from meshnet.testing import MemoryPort
+from meshnet.crdt import OrSet
+from meshnet.testing import MemoryPort, MemoryState
 from meshnet.wire.ciphers import CipherId
 
 PSK = bytes(32)
@@ -75,11 +76,19 @@ async def nobody_there() -> None:
         mesh.connect("127.0.0.11:1")
 
 
+async def with_state() -> None:
+    """Start on a state, have an update kept, and stop."""
+    state = MemoryState()
+    async with Mesh(config(), state=state) as mesh:
+        await mesh.channel("cycles", OrSet).update(OrSet.add, "kept")
+    state.close()
+
+
 @pytest.mark.parametrize("loop", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize(
     ("cycle", "count"),
-    [(alone, 1000), (nobody_there, 300), (pair, 100)],
-    ids=["alone", "nobody-there", "pair"],
+    [(alone, 1000), (nobody_there, 300), (pair, 100), (with_state, 100)],
+    ids=["alone", "nobody-there", "pair", "with-state"],
 )
 def test_starts_and_stops_leave_nothing(
     loop: Callable[[Awaitable[None]], None], cycle: Callable[[], Awaitable[None]], count: int

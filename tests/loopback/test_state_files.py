@@ -97,6 +97,39 @@ def test_a_crash_in_the_middle_of_a_write_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path], "nothing half-written is left"
 
 
+def test_every_file_is_on_disk_before_it_is_in_place_and_its_name_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, Path]] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        real_fsync(descriptor)
+        done.append(("synced", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def replace(source: Path, target: Path) -> None:
+        real_replace(source, target)
+        done.append(("renamed", target))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    directory = tmp_path / "new" / "state"
+    state = FileState(directory)
+    state.keep_targets(["192.0.2.1:6783"])
+    state.close()
+    directories, files = done[:2], done[2:]
+    assert set(directories) == {("synced", tmp_path), ("synced", tmp_path / "new")}
+    assert files == [
+        step
+        for name in ("identity", "life.json", "targets.json")
+        for step in (
+            ("synced", directory / f"{name}.new"),
+            ("renamed", directory / name),
+            ("synced", directory),
+        )
+    ]
+
+
 def test_a_full_disk_at_start_is_one_clear_line(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

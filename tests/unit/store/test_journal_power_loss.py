@@ -49,11 +49,12 @@ def test_what_a_killed_peer_had_no_time_to_sync_is_synced_before_it_is_believed(
         assert FileJournal(ROOT).records() == found
 
 
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("power", [True, False], ids=["power loss", "kill"])
-def test_a_compaction_may_end_at_any_call(power: bool) -> None:
+def test_a_compaction_may_end_at_any_call(power: bool, seed: int) -> None:
     ended = []
     for call in range(1, 20):
-        disk = Disk(call)
+        disk = Disk(seed)
         with disk.mounted():
             journal = FileJournal(ROOT)
             journal.append([b"one"])
