@@ -1,7 +1,7 @@
 """The public test kit: in-memory twins of the seams, and whole clusters under virtual time.
 
-docs/testing.md shows how the parts are used. `meshnet.testing.strategies` is not loaded from here,
-since it needs hypothesis.
+docs/testing.md shows how the parts are used. `meshnet.testing.strategies` and `crdt_strategies` are
+not loaded from here, since they need hypothesis.
 """
 
 from meshnet.testing.clock import Clock as Clock

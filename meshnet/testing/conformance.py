@@ -65,8 +65,11 @@ def check_state_port(open_state: Callable[[], StatePort]) -> None:
         kept = tuple(f"host-{number}:6783" for number in range(life + 1))
         state.keep_targets(kept)
         assert state.targets == kept, "targets are kept at once"
+        journal = state.journal
         state.close()
         state.close()
+        with _refused("closing a state closes its journal"):
+            journal.records()
     seeds, incarnations, generations = zip(*lives, strict=True)
     assert len(seeds[0]) == 32, "a seed has 32 bytes"
     assert len(set(seeds)) == 1, "the identity survives"

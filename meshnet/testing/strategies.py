@@ -1,6 +1,6 @@
 """What hypothesis can draw for tests of code that meets meshnet.
 
-Only this module of the kit needs hypothesis; it is not among meshnet's own dependencies.
+Needs hypothesis, which is not among meshnet's own dependencies.
 """
 
 from __future__ import annotations

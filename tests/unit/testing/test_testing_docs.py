@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from meshnet import testing
 from meshnet.testing import Cluster, strategies
 from support.tree import ROOT
 
 PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+WORDS = re.compile(r"\w+").findall
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -20,6 +22,11 @@ def test_the_mesh_on_the_page_does_what_the_page_says() -> None:
     assert isinstance(cluster, Cluster)
     cluster.run_for(20.0)
     assert cluster.meshed()
+
+
+def test_every_public_name_stands_on_the_page() -> None:
+    names = {word for code in re.findall(r"`[^`]+`|```.*?```", PAGE, re.S) for word in WORDS(code)}
+    assert [name for name in testing.__all__ if name not in names] == []
 
 
 def test_every_strategy_stands_on_the_page() -> None:
