@@ -100,6 +100,19 @@ def test_rate_limits_and_the_queue_delays_then_drops_its_tail() -> None:
     assert narrow.send_datagram(100, 10.0) == Fate((10.01,), "")
 
 
+def test_what_does_not_fit_into_the_queue_is_dropped_also_when_it_is_empty() -> None:
+    narrow = way(rate_bytes_per_s=1000.0, queue_bytes=300)
+    sizes = [200, 100, 1, 300]
+    assert [narrow.send_datagram(size, 0.0).fault for size in sizes] == [
+        "",
+        "",
+        "queue full",
+        "queue full",
+    ]
+    assert narrow.send_datagram(301, 10.0).fault == "queue full"
+    assert narrow.send_datagram(300, 10.0).fault == ""
+
+
 def test_equal_seeds_give_equal_fates_and_others_do_not() -> None:
     bad: dict[str, Any] = {"loss": 0.2, "jitter_s": 0.1, "duplicate": 0.2, "reorder": 0.2}
     assert fates(way(1, **bad)) == fates(way(1, **bad))

@@ -8,18 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshnet.crdt import OrSet
+from meshnet.switch.switch import Switch, Verdict
 from meshnet.testing import (
     BurstLoss,
     Cluster,
     Fault,
     FaultKind,
+    Scenario,
     SeededRng,
     draw_faults,
     end_faults,
     schedule,
     settled,
 )
-from meshnet.testing.scenario import check_frames, unsettled
+from meshnet.testing.scenario import CHANNEL, check_frames, unsettled
 from meshnet.testing.strategies import fault_schedules
 
 EXAMPLES = [
@@ -79,6 +82,39 @@ def test_a_mesh_that_is_not_settled_is_told_of() -> None:
     assert unsettled(cluster) == []
     other.crash(silent=True)
     assert settled(cluster) is False, "a session with nobody"
+
+
+def test_state_that_differs_and_routes_that_are_no_longer_right_are_told_of() -> None:
+    cluster = cluster_of(3)
+    one, other, third = cluster.hosts
+    cluster.cut(one, other)
+    cluster.cut(one, third)
+    one.update(one.channel(CHANNEL, OrSet), OrSet.add, "mine")
+    cluster.run_for(1.0)
+    told = "\n".join(unsettled(cluster))
+    assert "host2 holds other fragments than host1" in told
+    assert "host2 shows another set than host1" in told
+    cluster.mend()
+    cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.1)
+    del one.engine.routes()[other.name]
+    assert "host1 has routes that are not the shortest" in "\n".join(unsettled(cluster))
+
+
+def test_a_frame_to_one_that_reaches_others_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = cluster_of(3)
+    check_frames(cluster, SeededRng(1))
+    monkeypatch.setattr(Switch, "place_of", lambda self, mac, now: Verdict.FLOOD)
+    with pytest.raises(AssertionError, match="a frame to one reached"):
+        check_frames(cluster, SeededRng(2))
+
+
+def test_what_was_kept_and_is_lost_is_told_of() -> None:
+    scenario = Scenario(1, peers=3, faults=0)
+    scenario.run()
+    host = scenario.cluster.hosts[0]
+    scenario._written.append((host.name, host.channel(CHANNEL, OrSet), 0, "never there"))
+    with pytest.raises(AssertionError, match=r"never there of .* was kept, and is lost"):
+        scenario._check_kept()
 
 
 def test_the_same_seed_draws_the_same_faults_and_one_more_leaves_them() -> None:
