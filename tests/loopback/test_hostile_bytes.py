@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -32,6 +32,12 @@ async def pair() -> AsyncIterator[tuple[Mesh, Mesh]]:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def port_of(mesh: Mesh) -> int:
@@ -126,16 +132,61 @@ def test_what_is_closed_is_not_kept_for_who_does_not_read(monkeypatch: pytest.Mo
             links = one._driver._links
             known = set(links)
             with socket.create_connection(("127.0.0.1", port_of(one))):
-                async with asyncio.timeout(5):
-                    while not (new := links.keys() - known):
-                        await asyncio.sleep(0.01)
-                    # More than the kernel takes; what a member can bring about by asking a lot.
-                    links[new.pop()].send(bytes(driver.MAX_LINK_BACKLOG_BYTES), close=True)
-                    while links.keys() != known:
-                        await asyncio.sleep(0.01)
+                await until(lambda: bool(links.keys() - known))
+                # More than the kernel takes; what a member can bring about by asking a lot.
+                link = links[(links.keys() - known).pop()]
+                link.send(bytes(driver.MAX_LINK_BACKLOG_BYTES), close=True)
+                await until(lambda: links.keys() == known)
             assert await one.ping(other.name) is not None
 
     run(test)
+
+
+def test_a_link_whose_other_end_does_not_read_is_cut_not_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(driver, "MAX_LINK_BACKLOG_BYTES", 2**20)
+
+    async def test() -> None:
+        async with pair() as (one, other):
+            assert one._driver is not None
+            links = one._driver._links
+            known = set(links)
+            with socket.create_connection(("127.0.0.1", port_of(one))):
+                await until(lambda: bool(links.keys() - known))
+                link = links[(links.keys() - known).pop()]
+                link.send(bytes(2**19), close=False)
+                assert link in links.values()
+                link.send(bytes(2**25), close=False)  # More than the kernel takes, too.
+                await until(lambda: links.keys() == known)
+            told = [record.getMessage() for record in caplog.records]
+            assert told.count("link cut: the peer does not read") == 1
+            assert await one.ping(other.name) is not None
+
+    run(test)
+
+
+def test_of_strangers_that_say_nothing_so_many_are_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "MAX_STRANGERS", 3)
+
+    async def test() -> None:
+        config = MeshConfig(listen="127.0.0.1:0", psk=PSK, conn_limit=1)
+        async with Mesh(config) as mesh, AsyncExitStack() as stack:
+            readers = []
+            for _ in range(6):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port_of(mesh))
+                stack.callback(writer.close)
+                readers.append(reader)
+            assert mesh._driver is not None
+            await until(lambda: sum(is_over(reader) for reader in readers) == 2)
+            assert [is_over(reader) for reader in readers] == [False] * 4 + [True] * 2
+            assert len(mesh._driver._links) == 4
+
+    run(test)
+
+
+def is_over(reader: asyncio.StreamReader) -> bool:
+    return reader.at_eof() or reader.exception() is not None
 
 
 def test_random_bytes_on_udp_are_counted_and_nothing_else_happens() -> None:

@@ -17,13 +17,19 @@ from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshnet import Mesh, MeshConfig
+from meshnet.engine import TOPOLOGY
 from meshnet.errors import CloseCode, DropReason, TapError
+from meshnet.gossip.fragments import sign_fragment
+from meshnet.gossip.messages import pack_announcement
+from meshnet.gossip.tree import EMPTY
+from meshnet.ids import network_id
 from meshnet.node.http import Request
 from meshnet.node.metrics import MAX_PEER_SERIES, METRICS, MeshCollector, metrics_routes
 from meshnet.report import ConnectionReport, Report
 from meshnet.switch import storm
 from meshnet.switch.announce import gratuitous_arp
-from meshnet.testing import MemoryPort, MemoryState
+from meshnet.testing import MemoryPort
+from meshnet.wire.messages import MessageType
 from support.node_process import LOCAL, get, node
 from support.samples import BROADCAST, ethernet, mac
 
@@ -175,14 +181,24 @@ async def keys_are_renewed() -> Moved:
 
 
 async def two_hosts_write_with_one_key() -> Moved:
-    # Each of the two is linked to another peer, so that neither sees the other.
-    async with meshes(LOCAL, LOCAL, discovery=False) as (made, _), AsyncExitStack() as stack:
-        before = await values_of(made[0])
-        for mesh in made:
-            config = MeshConfig(listen=LOCAL, psk=PSK, peers=[mesh.address], discovery=False)
-            await stack.enter_async_context(Mesh(config, state=MemoryState(bytes(32))))
-        await until(lambda: counters_of(made[0])["identity_conflicts"] > 0)
-        return before, await values_of(made[0])
+    async with meshes(LOCAL, LOCAL) as ((mesh, other), _):
+        before = await values_of(mesh)
+        writer = other._running
+        # What another host with its state directory would say of itself.
+        head = mesh._running.gossip.replica.channel(TOPOLOGY)[other.name].head
+        twin = sign_fragment(
+            writer.config.identity,
+            network_id("meshnet"),
+            TOPOLOGY,
+            EMPTY,
+            incarnation=head.incarnation,
+            sequence=head.sequence,
+        )
+        body = pack_announcement(TOPOLOGY, twin.head)
+        assert writer.links.send(mesh.name, MessageType.DELTA, body)
+        other._drain()
+        await until(lambda: counters_of(mesh)["identity_conflicts"] == 1)
+        return before, await values_of(mesh)
 
 
 async def two_hosts_have_one_address() -> Moved:
@@ -281,6 +297,21 @@ def test_counters_are_moved_by_what_they_count(
         assert fallen == []
 
     asyncio.run(test())
+
+
+def test_what_one_end_of_a_link_sends_the_other_receives() -> None:
+    async def test() -> None:
+        async with meshes(LOCAL, LOCAL) as ((one, other), _):
+
+            def all_arrived() -> bool:
+                ours, theirs = counters_of(one), counters_of(other)
+                sent = ours["link_bytes_sent"], theirs["link_bytes_sent"]
+                received = theirs["link_bytes_received"], ours["link_bytes_received"]
+                return sent == received and min(sent) > 500
+
+            await until(all_arrived)
+
+    asyncio.run(asyncio.wait_for(test(), 30))
 
 
 def test_every_counter_is_moved_by_a_scenario() -> None:
