@@ -26,7 +26,8 @@ def fragment(
 
 def test_it_holds_one_fragment_of_each_writer_in_each_channel() -> None:
     replica = Replica()
-    first, second, other = fragment(), fragment(sequence=2, size=100), fragment(channel=TWO)
+    first, second = fragment(size=70), fragment(sequence=2, size=100)
+    other = fragment(channel=TWO)
     assert replica.get(ONE, ALICE.name) is None
     assert replica.put(ONE, first) is EMPTY
     assert replica.put(ONE, second) is first.tree

@@ -32,6 +32,12 @@ def test_a_full_bucket_gives_its_burst_and_then_its_rate() -> None:
     assert buckets.take("a", 1.0, 0.16)
 
 
+def test_time_that_went_back_gives_nothing_and_takes_nothing() -> None:
+    buckets: TokenBuckets[str] = TokenBuckets(1.0, 3.0)
+    assert buckets.take("a", 1.0, 100.0)
+    assert [buckets.take("a", 1.0, 0.0) for _ in range(3)] == [True, True, False]
+
+
 def test_one_source_does_not_draw_on_another() -> None:
     buckets: TokenBuckets[str] = TokenBuckets(1.0, 1.0)
     assert buckets.take("a", 1.0, 0.0)

@@ -7,6 +7,7 @@ import pytest
 from meshnet.errors import DropReason, LocalProtocolError
 from meshnet.events import MessageAnswered, MessageReceived
 from meshnet.ids import PeerName
+from meshnet.peering import unicast
 from meshnet.peering.unicast import MAX_PAYLOAD_BYTES, MAX_UNANSWERED
 from meshnet.testing import Cluster, Host
 from meshnet.wire.datagram import PartType, pack_part
@@ -153,6 +154,31 @@ def test_answers_of_others_and_of_other_lives_mean_nothing() -> None:
         third.drain()
     one.cluster.run_for(4)
     assert answers(one) == {number: "no answer"}
+
+
+def test_an_answer_to_a_message_of_an_earlier_life_is_none_to_this_one() -> None:
+    one, other = meshed()
+    other.engine.unicast.readers = ()
+    cluster = one.cluster
+    cluster.cut(one, other, one_way=True)  # What it asks never arrives.
+    number = send(one, other, b"hello", timeout_s=3)
+    body = (one.engine.config.life ^ 1).to_bytes(8, "big") + number.to_bytes(8, "big") + b"\0"
+    assert other.engine.data_path.send_part(
+        one.name, pack_part(PartType.MESSAGE_ACK, body), cluster.now
+    )
+    other.drain()
+    cluster.run_for(4)
+    assert answers(one) == {number: "no answer"}
+
+
+def test_windows_of_the_peers_heard_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unicast, "MAX_SENDERS", 2)
+    one, *others = meshed(4)
+    for other in others:
+        send(other, one, b"hello")
+        one.cluster.run_for(0.1)
+    assert len(received(one)) == 3
+    assert list(one.engine.unicast._seen) == [other.name for other in others[1:]]
 
 
 @pytest.mark.parametrize(

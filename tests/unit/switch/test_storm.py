@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshnet.switch import storm
 from meshnet.switch.storm import (
     FLOOD_BURST_BYTES,
     FLOOD_BURST_COPIES,
@@ -12,7 +13,7 @@ from meshnet.switch.storm import (
     TELL_INTERVAL_S,
     StormLimit,
 )
-from support.samples import ALICE, BOB
+from support.samples import ALICE, BOB, identity
 
 SMALL, LARGE = 60, 9000
 
@@ -48,6 +49,14 @@ def test_each_side_has_its_own_allowance() -> None:
         pass
     assert limit.take(BOB.name, 1, SMALL, 0.0)
     assert limit.take(None, 1, SMALL, 0.0)
+
+
+def test_so_many_sides_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storm, "_MAX_SIDES", 3)
+    limit = StormLimit()
+    for number in range(10):
+        assert limit.take(identity(number).name, 1, SMALL, 0.0)
+    assert len(limit._buckets) == 3
 
 
 def test_a_clock_that_stands_or_steps_back_gives_nothing() -> None:
