@@ -17,7 +17,6 @@ from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshnet import Mesh, MeshConfig
-from meshnet.engine import TOPOLOGY
 from meshnet.errors import CloseCode, DropReason, TapError
 from meshnet.gossip.fragments import sign_fragment
 from meshnet.gossip.messages import pack_announcement
@@ -29,6 +28,7 @@ from meshnet.report import ConnectionReport, Report
 from meshnet.switch import storm
 from meshnet.switch.announce import gratuitous_arp
 from meshnet.testing import MemoryPort
+from meshnet.topology.records import TOPOLOGY
 from meshnet.wire.messages import MessageType
 from support.node_process import LOCAL, get, node
 from support.samples import BROADCAST, ethernet, mac
