@@ -24,11 +24,12 @@ from meshnet.aio.driver import Driver
 from meshnet.aio.event_log import EventLog
 from meshnet.aio.finish import finish
 from meshnet.aio.journal import read_journal
+from meshnet.aio.kept_targets import KeptTargets
 from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
 from meshnet.crdt.base import Lattice
 from meshnet.engine import Engine, EngineConfig
-from meshnet.errors import ConfigError, LocalProtocolError, StateError
+from meshnet.errors import ConfigError, LocalProtocolError
 from meshnet.events import (
     ChannelChanged,
     Event,
@@ -91,6 +92,7 @@ class Mesh:
             raise ConfigError(f"{port!r} is no frame port; state is the third argument")
         self._port = port
         self._state = state
+        self._kept_targets: KeptTargets | None = None
         self._engine: Engine | None = None
         self._driver: Driver | None = None
         self._listen = ("", 0)
@@ -144,6 +146,7 @@ class Mesh:
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             if state is not None:
                 _last_start[state] = state.generation
+                self._kept_targets = KeptTargets(state)
             await self._driver.start()
         except BaseException:
             self._driver = self._engine = None
@@ -163,10 +166,16 @@ class Mesh:
         if driver is None:
             return
         try:
-            await finish(asyncio.ensure_future(driver.stop()))
+            await finish(asyncio.ensure_future(self._stop(driver)))
         finally:
             self._driver = self._engine = None
             self._end(driver)
+
+    async def _stop(self, driver: Driver) -> None:
+        try:
+            await driver.stop()
+        finally:
+            await self.targets_kept()
 
     def _end(self, driver: Driver) -> None:
         """Tell all who wait for something of this mesh that nothing comes any more."""
@@ -235,18 +244,18 @@ class Mesh:
 
     def _keep_target(self, address: tuple[str, int], *, keep: bool) -> None:
         """For the next life, but for what the configuration names: that has the say there."""
-        if self._state is None:
+        if self._kept_targets is None:
             return
         target = join_host_port(*address)
-        if keep and address in map(parse_peer, self.config.peers):
-            return
-        if keep == (target in self._state.targets):
-            return  # Each write is two syncs of the disk, and frames wait meanwhile.
-        kept = [other for other in self._state.targets if other != target]
-        try:
-            self._state.keep_targets([*kept, target] if keep else kept)
-        except StateError as error:
-            _log.warning("target not kept", extra={"addr": target, "reason": str(error)})
+        if not keep:
+            self._kept_targets.drop(target)
+        elif address not in map(parse_peer, self.config.peers):
+            self._kept_targets.keep(target)
+
+    async def targets_kept(self) -> None:
+        """Wait until what `connect` and `forget` changed is on disk, or the log says why not."""
+        if self._kept_targets is not None:
+            await self._kept_targets.idle()
 
     async def send(
         self, peer: PeerName, topic: str, payload: bytes, *, timeout_s: float = 5.0

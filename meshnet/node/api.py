@@ -72,6 +72,7 @@ class ApiServer:
         addresses = _addresses(request)
         for address in addresses:
             self._mesh.connect(address)
+        await self._mesh.targets_kept()
         return as_json({"connecting": addresses})
 
     async def _forget(self, request: Request) -> Answer:
@@ -83,6 +84,7 @@ class ApiServer:
             raise Refused(HTTPStatus.NOT_FOUND, lists)
         for address in addresses:
             self._mesh.forget(address)
+        await self._mesh.targets_kept()
         return as_json({"forgotten": addresses})
 
     async def _explain(self, request: Request) -> Answer:

@@ -107,6 +107,13 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line} (see --help)\n")
 
 
+def _path(text: str) -> Path:
+    # An empty one is what a shell makes of a variable that is not set, not the working directory.
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(
         prog="meshnet.node",
@@ -190,12 +197,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--mtu", type=int, default=mtu, help=f"of the overlay, alike everywhere (default: {mtu})")
     add(
         "--state-dir",
-        type=Path,
+        type=_path,
         default=state_dir,
         metavar="DIR",
         help=f"identity and such (default: {state_dir})",
     )
-    add("--api", type=Path, default=api, metavar="PATH", help=f"unix socket (default: {api})")
+    add("--api", type=_path, default=api, metavar="PATH", help=f"unix socket (default: {api})")
     add(
         "--status-addr",
         default="",

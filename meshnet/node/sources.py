@@ -173,6 +173,8 @@ def _converted(action: argparse.Action, text: str, where: str) -> Any:
         raise ConfigError(f"{where}: use one of {', '.join(action.choices)}")
     try:
         return action.type(text) if callable(action.type) else text
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"{where}: {error}") from None
     except ValueError:
         raise ConfigError(f"{where}: not a number") from None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,32 @@ def test_what_is_forgotten_is_not_kept_though_the_configuration_names_it_too(
         again = FileState(tmp_path)
         assert again.targets == ()
         again.close()
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_slow_disk_holds_up_nothing_and_gets_the_newest_last(tmp_path: Path) -> None:
+    writes: list[list[str]] = []
+
+    class SlowState(FileState):
+        def keep_targets(self, targets: Sequence[str]) -> None:
+            time.sleep(0.05)
+            writes.append(list(targets))
+            super().keep_targets(targets)
+
+    async def test() -> None:
+        state = SlowState(tmp_path)
+        async with Mesh(MeshConfig(listen="127.0.0.1:0"), state=state) as mesh:
+            for number in range(1, 101):
+                mesh.connect(f"127.0.9.{number}")
+            mesh.forget("127.0.9.7")
+            assert writes == [], "the loop does not wait for the disk"
+            await mesh.targets_kept()
+            assert len(state.targets) == 99
+            mesh.connect("127.0.9.7")
+        assert len(state.targets) == 100, "a stop waits for it"
+        assert len(writes) <= 4
+        state.close()
 
     asyncio.run(asyncio.wait_for(test(), 30))
 

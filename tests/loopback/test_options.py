@@ -116,7 +116,15 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--mtu", "x"], ["--unknown"], ["--un\nknown"], ["--log-level", "loud"], ["--advertise=--"]],
+    [
+        ["--mtu", "x"],
+        ["--unknown"],
+        ["--un\nknown"],
+        ["--log-level", "loud"],
+        ["--advertise=--"],
+        ["--state-dir", ""],
+        ["--api="],
+    ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -303,6 +311,7 @@ def test_a_file_gives_options_that_environment_and_command_line_replace(tmp_path
         ("nikname = 'x'", "no option 'nikname'; see --help .did you mean nickname"),
         ("mtu = 'big'", "use a number"),
         ("mtu = true", "use a number"),
+        ("state-dir = ''", "the name is empty"),
         ("no-tap = 1", "use true or false"),
         ("peers = [1]", "a string, or a list of strings"),
         ("nickname = 3", "use a string"),
