@@ -245,23 +245,38 @@ class Channels:
         """Join ``delta``, which a mutator of the value has made, into it: the update's ticket.
 
         Raises LocalProtocolError when our part of the channel, or an entry of it, would be too
-        large, and StateError while what the disk refused is being undone.
+        large or could be read by nobody, StateError while what the disk refused is being undone,
+        and what the type raises. Then nothing has changed.
         """
         if opened.is_undoing:
             raise StateError("the disk has refused updates, which are being undone; try again")
-        entries = opened.mine.publish(delta, self._origin.peer)
-        for key, value in entries.items():
-            if len(key) > MAX_KEY_BYTES or len(value or b"") > MAX_VALUE_BYTES:
-                opened.mine = opened.state_of(opened.tree)
-                raise LocalProtocolError(f"an entry too long for channel {opened.id.name!r}")
-        tree = opened.tree.updated(entries.items())
+        try:
+            tree = self._written(opened, delta)
+        except Exception:
+            opened.mine = opened.state_of(opened.tree)
+            raise
         if tree is opened.tree:
             return opened.ticket  # Nothing new, but perhaps what it repeats is not kept yet.
-        if tree.size_bytes > MAX_FRAGMENT_BYTES:
-            opened.mine = opened.state_of(opened.tree)
-            raise LocalProtocolError(f"our part of channel {opened.id.name!r} would be too large")
         self._tell(opened, opened.write(delta, tree))
         return opened.ticket
+
+    def _written(self, opened: OpenChannel[LatticeT], delta: LatticeT) -> Tree:
+        """Our entries with ``delta`` among them, which others will take for what they say."""
+        name, writer = opened.id.name, self._origin.peer
+        entries = opened.mine.publish(delta, writer)
+        for key, value in entries.items():
+            if len(key) > MAX_KEY_BYTES or len(value or b"") > MAX_VALUE_BYTES:
+                raise LocalProtocolError(f"an entry too long for channel {name!r}")
+        try:
+            opened.kind.from_entries(entries, writer)
+        except MalformedError as error:
+            # A mistake of the type's: everybody would count it as a bad entry of ours.
+            text = f"channel {name!r}: nobody could read what is to be written: {error}"
+            raise LocalProtocolError(text) from error
+        tree = opened.tree.updated(entries.items())
+        if tree.size_bytes > MAX_FRAGMENT_BYTES:
+            raise LocalProtocolError(f"our part of channel {name!r} would be too large")
+        return tree
 
     @property
     def origin(self) -> Origin:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -24,7 +24,7 @@ from meshnet.gossip.fragments import MAX_KEY_BYTES as MAX_PACKED_KEY_BYTES
 from meshnet.gossip.fragments import MAX_VALUE_BYTES as MAX_PACKED_VALUE_BYTES
 from meshnet.gossip.messages import MAX_BODY_BYTES
 from meshnet.gossip.tree import EMPTY, Tree
-from meshnet.ids import ChannelId
+from meshnet.ids import ChannelId, PeerName
 from meshnet.testing import Cluster
 from meshnet.wire.cursor import pack_text
 from support.channels import Member, fragment_by, fresh_fold
@@ -172,6 +172,31 @@ def test_too_large_a_part_is_refused_and_nothing_changes(monkeypatch: pytest.Mon
     member.update(names, LwwMap.put, "another", b"value")
     assert names.mine == names.value
     assert dict(names.value.items()).keys() == {"small", "another"}
+
+
+class Ages(Counter):
+    """A type with two mistakes: it takes what it cannot write, and writes what it cannot read."""
+
+    name = "ages"
+
+    def to_entries(self, writer: PeerName, about: Self | None = None) -> dict[bytes, bytes]:
+        if self.value == 98:
+            raise OverflowError("what nobody thought of")
+        entries = super().to_entries(writer, about)
+        return {key: b"" if self.value == 99 else value for key, value in entries.items()}
+
+
+def test_an_update_that_cannot_be_written_changes_nothing() -> None:
+    member = Member()
+    ages = member.channels.open("ages", Ages)
+    member.update(ages, Ages.add, 2)
+    for bad, error in ((96, OverflowError), (97, LocalProtocolError)):
+        with pytest.raises(error):
+            member.update(ages, Ages.add, bad)
+        assert ages.value.value == 2
+    member.update(ages, Ages.add, 3)
+    assert ages.value.value == 5
+    assert ages.state_of(ages.tree).value == 5
 
 
 def test_an_entry_that_others_would_refuse_is_refused_here() -> None:
