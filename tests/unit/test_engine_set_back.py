@@ -7,7 +7,7 @@ import copy
 from meshnet.crdt import Counter, OrMap, OrSet
 from meshnet.gossip.fragments import Fragment
 from meshnet.ids import ChannelId
-from meshnet.testing import Cluster, Host
+from meshnet.testing import Cluster, Host, MemoryState
 
 
 def write(host: Host, element: str) -> None:
@@ -29,6 +29,12 @@ def everywhere(cluster: Cluster, *elements: str) -> bool:
     return all(shown(host) == wanted for host in cluster.hosts)
 
 
+def come_back_on(host: Host, disk: MemoryState) -> None:
+    host.crash()
+    host.disk = disk
+    host.start()
+
+
 def settle(cluster: Cluster) -> None:
     cluster.run_for(30)
 
@@ -46,9 +52,7 @@ def test_a_disk_set_back_within_one_start() -> None:
     cluster.run_for(1)
     assert everywhere(cluster, "before", "after")
     # The machine comes back on the backup, and writes before it has heard of anybody.
-    a.crash()
-    a.disk = backup
-    a.start()
+    come_back_on(a, backup)
     write(a, "again")
     settle(cluster)
     assert everywhere(cluster, "before", "after", "again")
@@ -67,9 +71,7 @@ def test_a_disk_set_back_over_several_starts() -> None:
         cluster.run_until(cluster.meshed, within_s=10)
         write(a, element)
         cluster.run_for(1)
-    a.crash()
-    a.disk = backup
-    a.start()
+    come_back_on(a, backup)
     write(a, "four")
     settle(cluster)
     assert everywhere(cluster, "one", "two", "three", "four")
