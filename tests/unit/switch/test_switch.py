@@ -209,3 +209,12 @@ def test_moving_now_and_then_is_no_loop(switch: Switch) -> None:
     go_round(switch, 10 * FLAPPING_MOVES, each_s=1.2 * FLAPPING_WINDOW_S / FLAPPING_MOVES)
     assert switch.moves == 10 * FLAPPING_MOVES - 1
     assert switch.flapping == []
+
+
+def test_so_many_movers_are_remembered(switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch_module, "_MAX_MOVERS", 3)
+    for number in range(10):
+        for peer in (ALICE.name, BOB.name):
+            switch.from_peer(ethernet(BROADCAST, mac(number)), peer, 0.0)
+    assert switch.moves == 10
+    assert len(switch._movers) == 3
