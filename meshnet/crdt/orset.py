@@ -10,9 +10,8 @@ remove, as a delta, each live dot that the delta does not repeat.
 from __future__ import annotations
 
 from abc import abstractmethod
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from meshnet.crdt.base import (
     MAX_COUNTER,
@@ -28,8 +27,12 @@ from meshnet.crdt.base import (
     read_value,
 )
 from meshnet.crdt.dots import Dot, DotContext, Origin, Run
+from meshnet.crdt.ordered import Ordered
 from meshnet.ids import PEER_NAME_BYTES, PeerName
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
+
+_KeyT = TypeVar("_KeyT")
+_ItemT = TypeVar("_ItemT")
 
 _LIVE, _REMOVED = b"+", b"-"
 
@@ -50,7 +53,7 @@ class _ObservedRemove(Lattice[ChangeT]):
     """The causal core of both types: keys, live only as long as a dot of theirs lives.
 
     Puts of one key that did not see each other live on together until somebody puts or removes
-    the key again; work on a key grows with these.
+    the key again. Who does so removes them all; nothing else grows with how many they are.
     """
 
     __slots__ = ("_by_key", "_counters", "_live", "_removed")
@@ -58,9 +61,10 @@ class _ObservedRemove(Lattice[ChangeT]):
     def __init__(self) -> None:
         self._live: dict[Dot, _Put] = {}
         self._removed = DotContext()
-        # Two indices of _live: dots by key, counters in order by origin.
-        self._by_key: dict[str, set[Dot]] = {}
-        self._counters: dict[Origin, list[int]] = {}
+        # Two indices of _live, in order: the dots of each key under their Lamport counters, so
+        # that the last is the one that is seen, and the counters of each origin.
+        self._by_key: dict[str, Ordered[tuple[int, Dot]]] = {}
+        self._counters: dict[Origin, Ordered[int]] = {}
 
     @abstractmethod
     def _change(self, key: str, before: _Put | None, after: _Put | None) -> ChangeT | None:
@@ -117,14 +121,14 @@ class _ObservedRemove(Lattice[ChangeT]):
         return delta
 
     def _remove_seen(self, key: str, delta: Self) -> None:
-        for dot in sorted(self._by_key.get(key, ())):
+        for dot in sorted(dot for _, dot in self._by_key.get(key, ())):
             # With what is removed around it already, so that the remover's runs grow together.
             delta._removed.add(self._removed.grown(_run_of(dot)))
 
     def _put(self, origin: Origin, put: _Put) -> Self:
         """Always under a new dot: an add must win over removals it does not know, every time."""
         counters = self._counters.get(origin)
-        counter = 1 + max(counters[-1] if counters else 0, self._removed.last(origin))
+        counter = 1 + max(counters.last if counters else 0, self._removed.last(origin))
         if counter >= MAX_COUNTER:
             raise CounterExhausted("no dot is left for this incarnation: take a new one")
         delta = type(self)()
@@ -165,20 +169,21 @@ class _ObservedRemove(Lattice[ChangeT]):
     def _winner(self, key: str) -> _Put | None:
         """Of the puts of ``key`` that live: the highest Lamport counter, then the highest dot."""
         dots = self._by_key.get(key)
-        if not dots:
+        if dots is None:
             return None
-        return self._live[max(dots, key=lambda dot: (self._live[dot].lamport, dot))]
+        _, dot = dots.last
+        return self._live[dot]
 
     def _hold(self, dot: Dot, put: _Put) -> None:
         self._live[dot] = put
-        self._by_key.setdefault(put.key, set()).add(dot)
-        insort(self._counters.setdefault(dot.origin, []), dot.counter)
+        _index(self._by_key, put.key, (put.lamport, dot))
+        _index(self._counters, dot.origin, dot.counter)
 
     def _drop(self, dot: Dot) -> None:
         put = self._live.pop(dot)
         dots, counters = self._by_key[put.key], self._counters[dot.origin]
-        dots.remove(dot)
-        del counters[bisect_left(counters, dot.counter)]
+        dots.remove((put.lamport, dot))
+        counters.remove(dot.counter)
         if not dots:
             del self._by_key[put.key]
         if not counters:
@@ -186,9 +191,10 @@ class _ObservedRemove(Lattice[ChangeT]):
 
     def _live_in(self, run: Run) -> list[Dot]:
         # By search, not by walking the run: a hostile one may be 2**64 long.
-        counters = self._counters.get(run.origin, [])
-        start, end = bisect_left(counters, run.first), bisect_right(counters, run.last)
-        return [Dot(*run.origin, counter) for counter in counters[start:end]]
+        counters = self._counters.get(run.origin)
+        if counters is None:
+            return []
+        return [Dot(*run.origin, counter) for counter in counters.between(run.first, run.last)]
 
     def to_entries(self, writer: PeerName, about: Self | None = None) -> dict[bytes, bytes]:
         dots: Iterable[Dot] = self._live
@@ -323,6 +329,14 @@ class OrMap(_ObservedRemove[KeyChange]):
     def _read_put(self, cursor: Cursor) -> _Put:
         lamport = read_counter(cursor)
         return _Put(cursor.read_text(MAX_KEY_BYTES), lamport, read_value(cursor))
+
+
+def _index(index: dict[_KeyT, Ordered[_ItemT]], key: _KeyT, item: _ItemT) -> None:
+    items = index.get(key)
+    if items is None:
+        index[key] = Ordered(item)
+    else:
+        items.add(item)
 
 
 def _run_of(dot: Dot) -> Run:

@@ -109,3 +109,21 @@ def test_a_hostile_run_is_not_walked() -> None:
     state = filled(OrSet, SMALL).copy()
     assert lines_run(lambda: state.apply(OrSet.from_entries(everything, B.peer))) < 300
     assert len(state) == SMALL
+
+
+@pytest.mark.parametrize(("kind", "put"), [(OrSet, b"\x01k"), (OrMap, u64(1) + b"\x01kx")])
+def test_a_key_on_which_many_put_costs_no_more_than_others(
+    kind: type[Lattice[Any]], put: bytes
+) -> None:
+    def puts(first: int, count: int) -> Any:
+        dots = range(first, first + count)
+        return kind.from_entries({b"+" + u64(1) + u64(n): put for n in dots}, A.peer)
+
+    lines = {}
+    for size in (SMALL, LARGE // 10):
+        state = puts(1000, size)
+        slices = puts(1, 100), puts(1000 + size, 100)
+        lines[size] = lines_run(lambda: [state.apply(delta) for delta in slices])  # noqa: B023
+        assert state == puts(1, 100).merge(puts(1000, size + 100))
+    # A piece of what is kept in order may be cut in two.
+    assert lines[LARGE // 10] < 1.1 * lines[SMALL]
