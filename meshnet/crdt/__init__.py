@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from meshnet.crdt.base import CounterExhausted as CounterExhausted
     from meshnet.crdt.base import ElementChange as ElementChange
     from meshnet.crdt.base import KeyChange as KeyChange
+    from meshnet.crdt.base import KeyedLattice as KeyedLattice
     from meshnet.crdt.base import Lattice as Lattice
     from meshnet.crdt.base import ValueChange as ValueChange
     from meshnet.crdt.counter import Counter as Counter
@@ -26,6 +27,7 @@ _HOMES = {
     "CounterExhausted": "meshnet.crdt.base",
     "ElementChange": "meshnet.crdt.base",
     "KeyChange": "meshnet.crdt.base",
+    "KeyedLattice": "meshnet.crdt.base",
     "Lattice": "meshnet.crdt.base",
     "LwwMap": "meshnet.crdt.lww",
     "LwwRegister": "meshnet.crdt.lww",
@@ -41,6 +43,7 @@ __all__ = [
     "CounterExhausted",
     "ElementChange",
     "KeyChange",
+    "KeyedLattice",
     "Lattice",
     "LwwMap",
     "LwwRegister",

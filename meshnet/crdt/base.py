@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from meshnet.errors import MeshError
 from meshnet.ids import PeerName
@@ -162,12 +162,33 @@ class Lattice(ABC, Generic[ChangeT]):
         return {}
 
 
-def key_changes(
-    before: Callable[[str], bytes | None], now: Callable[[str], bytes | None], keys: Iterable[str]
-) -> list[KeyChange]:
-    """What differs between two maps, of which these are the look-ups."""
-    changes = (KeyChange(key, before(key), now(key)) for key in keys)
-    return [change for change in changes if change.before != change.after]
+class KeyedLattice(Lattice[ChangeT]):
+    """A type of which users see something under keys, so that two values can be compared key by
+    key, some at a time: what grows large should be one."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def known_keys(self) -> Iterable[str]:
+        """All under which users see something, and perhaps others; no key twice."""
+
+    @abstractmethod
+    def change_at(self, key: str, before: Self) -> ChangeT | None:
+        """What users saw change under ``key``, had ``before`` become this state."""
+
+    @staticmethod
+    @abstractmethod
+    def key_of(change: Any) -> str:
+        """The key of one of this type's changes."""
+
+    def parts(self) -> list[Any]:
+        """What this state is made of, in a moment: held by who lets go of it some at a time."""
+        return []
+
+    def changes_since(self, before: Self) -> list[ChangeT]:
+        keys = dict.fromkeys((*before.known_keys(), *self.known_keys()))
+        changes = (self.change_at(key, before) for key in keys)
+        return [change for change in changes if change is not None]
 
 
 def read_counter(cursor: Cursor, least: int = 1) -> int:

@@ -8,17 +8,17 @@ for everybody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from meshnet.crdt.base import (
     MAX_COUNTER,
     MAX_KEY_BYTES,
     CounterExhausted,
     KeyChange,
+    KeyedLattice,
     Lattice,
     ValueChange,
     check_value,
-    key_changes,
     pack_u64,
     read_counter,
     read_value,
@@ -114,7 +114,7 @@ class LwwRegister(Lattice[ValueChange[bytes | None]]):
         return {_REGISTER_KEY: None}
 
 
-class LwwMap(Lattice[KeyChange]):
+class LwwMap(KeyedLattice[KeyChange]):
     """Values by key. A removal is a write too, kept with its counter, so that it can win."""
 
     __slots__ = ("_clock", "_writes")
@@ -180,8 +180,19 @@ class LwwMap(Lattice[KeyChange]):
                 changes.append(KeyChange(key, before, write.value))
         return changes
 
-    def changes_since(self, before: Self) -> list[KeyChange]:
-        return key_changes(before.get, self.get, before._writes.keys() | self._writes.keys())
+    def known_keys(self) -> Iterable[str]:
+        return self._writes.keys()
+
+    def change_at(self, key: str, before: Self) -> KeyChange | None:
+        old, new = before.get(key), self.get(key)
+        return KeyChange(key, old, new) if old != new else None
+
+    @staticmethod
+    def key_of(change: KeyChange) -> str:
+        return change.key
+
+    def parts(self) -> list[Any]:
+        return [*self._writes, *self._writes.values()]
 
     def copy(self) -> Self:
         twin = type(self)()

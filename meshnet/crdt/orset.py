@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from meshnet.crdt.base import (
     MAX_COUNTER,
@@ -20,7 +20,7 @@ from meshnet.crdt.base import (
     CounterExhausted,
     ElementChange,
     KeyChange,
-    Lattice,
+    KeyedLattice,
     check_value,
     pack_u64,
     read_counter,
@@ -49,7 +49,7 @@ _Before = dict[str, _Put | None]
 """What users saw under the keys that a delta touches, before it."""
 
 
-class _ObservedRemove(Lattice[ChangeT]):
+class _ObservedRemove(KeyedLattice[ChangeT]):
     """The causal core of both types: keys, live only as long as a dot of theirs lives.
 
     Puts of one key that did not see each other live on together until somebody puts or removes
@@ -96,12 +96,14 @@ class _ObservedRemove(Lattice[ChangeT]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(live={self._live}, removed={self._removed})"
 
-    def changes_since(self, before: Self) -> list[ChangeT]:
-        changes = (
-            self._change(key, before._winner(key), self._winner(key))
-            for key in before._by_key.keys() | self._by_key.keys()
-        )
-        return [change for change in changes if change is not None]
+    def known_keys(self) -> Iterable[str]:
+        return self._by_key.keys()
+
+    def change_at(self, key: str, before: Self) -> ChangeT | None:
+        return self._change(key, before._winner(key), self._winner(key))
+
+    def parts(self) -> list[Any]:
+        return [*self._live, *self._live.values(), *self._by_key.values()]
 
     def copy(self) -> Self:
         twin = type(self)()
@@ -270,6 +272,10 @@ class OrSet(_ObservedRemove[ElementChange]):
         pack_text(element, MAX_KEY_BYTES)
         return self._put(origin, _Put(element, 0, b""))
 
+    @staticmethod
+    def key_of(change: ElementChange) -> str:
+        return change.element
+
     def _change(self, key: str, before: _Put | None, after: _Put | None) -> ElementChange | None:
         if (before is None) == (after is None):
             return None
@@ -317,6 +323,10 @@ class OrMap(_ObservedRemove[KeyChange]):
         if lamport >= MAX_COUNTER:
             raise CounterExhausted("no put can follow on this key: remove it first")
         return self._put(origin, _Put(key, lamport, check_value(value)))
+
+    @staticmethod
+    def key_of(change: KeyChange) -> str:
+        return change.key
 
     def _change(self, key: str, before: _Put | None, after: _Put | None) -> KeyChange | None:
         old = before.value if before is not None else None

@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from meshnet.crdt.base import Lattice
+from meshnet.crdt.base import KeyedLattice, Lattice
 from meshnet.crdt.dots import Origin
 from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
+from meshnet.gossip.comparison import Comparison
 from meshnet.gossip.exchange import Changed, Gossip
 from meshnet.gossip.fold import Fold, overlook
 from meshnet.gossip.fragments import (
@@ -39,6 +40,8 @@ LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
 
 # Our choice: about a millisecond's work.
 SLICE_ENTRIES = 100
+# So many keys are compared where an entry would be joined, which takes longer.
+KEYS_FOR_ENTRY = 4
 # So much of a channel is there as soon as it is opened; the rest of a large one follows.
 OPEN_ENTRIES = 1000
 # Our part is looked through for what need not be said any more when it has grown so much: that
@@ -88,6 +91,10 @@ class OpenChannel(Generic[LatticeT]):
         self.fold.write(writer, self.mine, EMPTY, self.tree)
         self.refold: Fold[LatticeT] | None = None
         """The value on its way to be computed anew."""
+        self._comparison: Comparison | None = None
+        """Of the value with that, as soon as it has all entries."""
+        self._leftover: list[Any] = []
+        """Parts of a value that was replaced: to free all at once would take long too."""
         self.refolded_at = float("-inf")
         self.settled_entries = len(self.tree)
         self.is_undoing = False
@@ -127,9 +134,11 @@ class OpenChannel(Generic[LatticeT]):
         """An update of ours: its effect on the value, and our entries with it."""
         before, self.trees[self._writer] = self.tree, tree
         self.ticket += 1
+        changes = self.fold.write(self._writer, delta, before, tree)
+        self._compare_again(changes)
         if self.refold is not None:
-            self.refold.write(self._writer, delta, before, tree)
-        return self.fold.write(self._writer, delta, before, tree)
+            self._compare_again(self.refold.write(self._writer, delta, before, tree))
+        return changes
 
     def take_up(self, tree: Tree) -> list[Any]:
         """Entries of ours that another life of ours wrote: they count as ours again."""
@@ -138,7 +147,9 @@ class OpenChannel(Generic[LatticeT]):
         if joined.digest != self.tree.digest:
             self.trees[self._writer] = joined
             self.changed(self._writer)
-        return self.fold.value.apply(self.mine)
+        changes = self.fold.value.apply(self.mine)
+        self._compare_again(changes)
+        return changes
 
     def undo(self, tree: Tree) -> list[Any]:
         """Our entries are these again: what came on top of them is refused."""
@@ -146,10 +157,10 @@ class OpenChannel(Generic[LatticeT]):
         self.ticket = self.kept
         self.mine = self.state_of(tree)
         self.fold.changed(self._writer)
-        self.refold = Fold(self.kind, self.trees, None)
+        self._begin_refolding()
         self.is_undoing = True
         # A small channel is itself again before anybody can look.
-        return self._go_on_refolding(self.refold, OPEN_ENTRIES)
+        return self._go_on_refolding(OPEN_ENTRIES)
 
     def changed(self, writer: PeerName) -> None:
         for fold in (self.fold, self.refold):
@@ -159,26 +170,46 @@ class OpenChannel(Generic[LatticeT]):
     def work(self, now: float, limit: int) -> list[Any]:
         """Bring the value up to date, as far as that goes in one slice."""
         changes = self.fold.catch_up(limit)
+        self._compare_again(changes)
+        del self._leftover[-limit * KEYS_FOR_ENTRY :]
         if self.refold is not None:
-            changes += self._go_on_refolding(self.refold, limit)
+            changes += self._go_on_refolding(limit)
         elif not self.fold.only_grew and now >= self.next_refold_at:
-            # What is bad has been told of once already.
-            self.refold = Fold(self.kind, self.trees, None)
+            self._begin_refolding()
             self.refolded_at = now
         return changes
 
-    def _go_on_refolding(self, refold: Fold[LatticeT], limit: int) -> list[Any]:
-        refold.catch_up(limit)
+    def _begin_refolding(self) -> None:
+        # What is bad has been told of once already.
+        self.refold = Fold(self.kind, self.trees, None)
+        self._comparison = None
+
+    def _go_on_refolding(self, limit: int) -> list[Any]:
+        refold = self.refold
+        assert refold is not None
+        self._compare_again(refold.catch_up(limit))
         if refold.is_behind:
             return []
-        before, self.fold, self.refold = self.fold.value, refold, None
+        if self._comparison is None:
+            self._comparison = Comparison(self.fold.value, refold.value)
+        self._comparison.go_on(limit * KEYS_FOR_ENTRY)
+        if not self._comparison.finished:
+            return []
+        changes = self._comparison.result()
+        if isinstance(self.fold.value, KeyedLattice):
+            self._leftover += self.fold.value.parts()
+        self.fold, self.refold, self._comparison = refold, None, None
         self.fold.on_bad = self._on_bad
         self.is_undoing = False
-        return self.fold.value.changes_since(before)
+        return changes
+
+    def _compare_again(self, changes: list[Any]) -> None:
+        if self._comparison is not None:
+            self._comparison.changed(changes)
 
     def next_work_at(self, now: float) -> float | None:
         """When `work` should be called next; None: not before something changes."""
-        if self.fold.is_behind or self.refold is not None:
+        if self.fold.is_behind or self.refold is not None or self._leftover:
             return now
         return None if self.fold.only_grew else self.next_refold_at
 

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from meshnet.crdt.base import MAX_ENTRY_KEY_BYTES, Lattice
+from meshnet.crdt.base import MAX_ENTRY_KEY_BYTES, KeyedLattice, Lattice
 from meshnet.ids import PeerName
 from meshnet.wire.cursor import MalformedError
 
@@ -121,6 +121,11 @@ def _check_pair(a: L, b: L) -> None:
     assert sorted(map(repr, seen)) == sorted(map(repr, changes)), (
         f"changes_since is not apply: {seen}, but {changes}"
     )
+    if isinstance(applied, KeyedLattice):
+        before: Any = a
+        for change in changes:
+            key = applied.key_of(change)
+            assert applied.change_at(key, before) == change, f"{change} is not at its key {key!r}"
     assert applied.changes_since(joined) == [], f"no change, but {applied.changes_since(joined)}"
     assert applied.apply(b) == [], f"told of a change twice: {b} on {applied}"
     assert applied == joined, f"not idempotent: {b} applied twice gave {applied}, not {joined}"
