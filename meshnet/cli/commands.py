@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,16 @@ _PING_INTERVAL_S = 1.0
 _WATCH_INTERVAL_S = 2.0
 
 
+class _Seconds(click.FloatRange):
+    """A number of seconds in a range; ``nan``, which no comparison puts outside of one, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
 def node_options(command: F) -> F:
     """``--api`` and ``--json``, understood by every command that asks a node."""
     command = click.option(
@@ -38,7 +49,7 @@ def watch_option(command: F) -> F:
     return click.option(
         "--watch",
         "watch_s",
-        type=click.FloatRange(0.1, 3600.0),
+        type=_Seconds(0.1, 3600.0),
         is_flag=False,
         flag_value=_WATCH_INTERVAL_S,
         metavar="[SECONDS]",
@@ -160,7 +171,7 @@ def forget(addresses: tuple[str, ...], api: Path | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("peer")
 @click.option("-c", "--count", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0.01, 5.0), default=1.0)
+@click.option("--timeout", "timeout_s", type=_Seconds(0.01, 5.0), default=1.0)
 @node_options
 def ping(peer: str, count: int, timeout_s: float, api: Path | None, as_json: bool) -> None:
     """Round trips through the data session with PEER (nickname, name, or 8 digits of it)."""

@@ -157,15 +157,16 @@ def test_a_terminal_is_given_back_as_it_was(tmp_path: Path) -> None:
     with_mesh(tmp_path, test)
 
 
-@pytest.mark.parametrize("seconds", ["0", "x"])
-def test_a_bad_interval_is_wrong_usage(seconds: str) -> None:
+@pytest.mark.parametrize("seconds", ["0", "x", "nan"])
+@pytest.mark.parametrize("command", [["status", "--watch"], ["ping", "host-2", "--timeout"]])
+def test_a_bad_interval_is_wrong_usage(command: list[str], seconds: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "meshnet", "status", "--watch", seconds],
+        [sys.executable, "-m", "meshnet", *command, seconds],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
 
 
 # docs/commands.md.
