@@ -65,6 +65,7 @@ class TargetReport(TypedDict):
     """One thing that is dialled: an address a user ``gave``, or a peer heard of.
 
     ``address`` is the one dialled last, or first. ``reason`` says what came of it.
+    ``failures`` are in a row: 0 while established, by whichever link; one that ends at once is one.
     ``next_try_s`` is null while there is nothing to try: linked, being dialled, or our own address.
     """
 

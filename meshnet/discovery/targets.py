@@ -66,6 +66,7 @@ class Target:
     reason: str = ""
     trouble: Trouble | None = None
     failures: int = 0
+    """For the waits: those before a link count on until it has lived for `SETTLED_S`."""
     dialled: tuple[str, int] | None = None
     """The address of the try under way, or of the last one."""
     results: dict[tuple[str, int], str] = field(factory=dict)
@@ -81,6 +82,11 @@ class Target:
     def dials(self) -> int:
         """How often it was dialled."""
         return self._turn
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """For people: none while there is a link, whoever made it."""
+        return 0 if self.state is TargetState.LINKED else self.failures
 
     def __str__(self) -> str:
         return join_host_port(*(self.dialled or self.address))

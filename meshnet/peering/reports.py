@@ -109,7 +109,7 @@ class Reporter:
                     "peer": str(target.peer) if target.peer is not None else "",
                     "nickname": record.nickname if record is not None else "",
                     "state": target.state.value,
-                    "failures": target.failures,
+                    "failures": target.failures_in_a_row,
                     "next_try_s": round(max(0.0, next_try - now), 3) if next_try else None,
                     "reason": target.reason,
                 }

@@ -109,6 +109,17 @@ def test_targets_are_shown_with_what_came_of_the_last_try() -> None:
     assert 0 <= row["next_try_s"] < 5
 
 
+def test_failures_end_with_a_link_whichever_end_has_made_it() -> None:
+    cluster, a, b = pair(discovery=False)
+    b.crash()
+    cluster.run_until(lambda: targets_of(a)[0]["failures"] > 4, within_s=30)
+    b.start()
+    b.connect(a)
+    cluster.run_until(lambda: targets_of(a)[0]["state"] == "established", within_s=1)
+    assert targets_of(a)[0]["failures"] == 0
+    assert [link.outbound for link in a.events_of(LinkEstablished)] == [True, False]
+
+
 def test_of_a_peer_found_all_addresses_are_shown_and_what_was_given_comes_first() -> None:
     cluster = Cluster(seed=3)
     a, b, c = (cluster.add(name) for name in "abc")
