@@ -52,6 +52,8 @@ class Trouble(enum.Enum):
     LINK_LOST = enum.auto()
     CONN_LIMIT = enum.auto()
     """We have as many links as we may; nobody was dialled."""
+    OURSELVES = enum.auto()
+    """The address is our own."""
 
 
 @define(eq=False, repr=False)
@@ -246,7 +248,7 @@ class Targets:
         if not target.configured:
             self._drop_address(target, now)
             return
-        self.failed(target_id, reason, now, refused=True, trouble=Trouble.REFUSED)
+        self.failed(target_id, reason, now, refused=True, trouble=Trouble.OURSELVES)
         if _is_literal(target.address[0]):
             self._tries.cancel(target.id)
         else:

@@ -95,6 +95,7 @@ class ApiServer:
             explanation = self._mesh.explain_address(wanted)
             if explanation is not None:
                 return as_json(explanation)
+        self._refuse_ourselves(wanted)
         lists = f"no other peer and no target {wanted!r}; `meshnet peers` and `targets` list them"
         raise Refused(HTTPStatus.NOT_FOUND, lists)
 
@@ -121,13 +122,19 @@ class ApiServer:
     def _one_peer(self, wanted: str) -> PeerName:
         found = self._mesh.find_peers(wanted)
         if not found:
-            known = f"no other peer {wanted!r}; `meshnet peers` lists them"
+            self._refuse_ourselves(wanted)
+            known = f"no other peer {wanted!r}; give a nickname or name that `meshnet peers` lists"
             raise Refused(HTTPStatus.NOT_FOUND, known)
         if len(found) > 1:
             digits = ", ".join(peer.short for peer in found)
             several = f"{len(found)} peers are called {wanted!r}; use the digits of one: {digits}"
             raise Refused(HTTPStatus.CONFLICT, several)
         return found[0]
+
+    def _refuse_ourselves(self, wanted: str) -> None:
+        if wanted in (self._mesh.config.nickname, str(self._mesh.name), self._mesh.name.short):
+            ours = f"{wanted!r} is this node itself; `meshnet status` shows it"
+            raise Refused(HTTPStatus.CONFLICT, ours)
 
 
 def _addresses(request: Request) -> list[str]:

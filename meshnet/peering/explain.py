@@ -21,6 +21,7 @@ _OF_TROUBLE = {
     Trouble.REFUSED: ExplainCause.LINK_REFUSED,
     Trouble.LINK_LOST: ExplainCause.LINK_LOST,
     Trouble.CONN_LIMIT: ExplainCause.CONN_LIMIT,
+    Trouble.OURSELVES: ExplainCause.OWN_ADDRESS,
 }
 
 
@@ -107,9 +108,12 @@ def _of_missing_link(tables: Tables, peer: PeerName, now: float) -> Iterator[Cau
 
 
 def _of_target(tables: Tables, target: Target, now: float) -> Cause:
-    if target.state is TargetState.CONNECTING or target.trouble is None:
-        at = join_host_port(*(target.dialled or target.address))
-        return ExplainCause.DIALLING, f"{at} is being dialled"
+    if target.trouble is None:
+        return ExplainCause.DIALLING, f"{target} is being dialled"
+    if target.state is TargetState.CONNECTING:
+        # The reason may be of another of its addresses than the one being dialled.
+        again = f"{target.reason} (being tried again at {target})"
+        return _OF_TROUBLE[target.trouble], again
     next_try = tables.targets.next_try(target)
     again = f"; next try in {max(0.0, next_try - now):.1f} s" if next_try is not None else ""
     return _OF_TROUBLE[target.trouble], f"{target}: {target.reason}{again}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshnet import report
-from meshnet.discovery.targets import Target, Targets, TargetState
+from meshnet.discovery.targets import Target, Targets, TargetState, Trouble
 from meshnet.gossip.replica import Replica
 from meshnet.ids import Endpoint, PeerName, join_host_port
 from meshnet.peering.explain import Tables, attempts, causes_of_peer, causes_of_target
@@ -139,9 +139,10 @@ class Reporter:
         target = found[0]
         if target.peer is not None:
             return self.explain(target.peer, now)
+        ours = self._records.get(self._name) if target.trouble is Trouble.OURSELVES else None
         return {
-            "peer": "",
-            "nickname": "",
+            "peer": str(ours.name) if ours is not None else "",
+            "nickname": ours.nickname if ours is not None else "",
             "causes": causes_of_target(self._tables(), target, now),
             "link": "down",
             "connection": self._target_report(target),

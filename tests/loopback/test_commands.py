@@ -91,6 +91,13 @@ def test_explain_takes_a_peer_or_an_address_being_dialled(tmp_path: Path) -> Non
         unknown = await run_meshnet(api, "explain", "nobody")
         assert (unknown.returncode, unknown.stdout) == (1, "")
         assert "no other peer and no target 'nobody'" in unknown.stderr
+        for command in ("explain", "ping"):
+            for ours in ("host-1", str(meshes[0].name), meshes[0].name.short):
+                done = await run_meshnet(api, command, ours)
+                assert (done.returncode, done.stdout) == (1, "")
+                assert "is this node itself; `meshnet status`" in done.stderr
+        unknown = await run_meshnet(api, "ping", "10.32.0.2")
+        assert "no other peer '10.32.0.2'; give a nickname or name" in unknown.stderr
 
     with_mesh(tmp_path, test)
 

@@ -27,6 +27,12 @@ def explain_address(host: Host, other: Host) -> Explanation:
     return found
 
 
+def state_of(host: Host, other: Host) -> str:
+    connection = explain_address(host, other)["connection"]
+    assert connection is not None
+    return connection["state"]
+
+
 def pair(cluster: Cluster, **config: Any) -> tuple[Host, Host]:
     """Two hosts; the second, with ``config``, is dialled by the first."""
     a, b = cluster.add("a"), cluster.add("b", **config)
@@ -75,6 +81,27 @@ def dial_failed(cluster: Cluster) -> Explanation:
     b.crash()
     cluster.run_for(0.1)
     return explain_address(a, b)
+
+
+def dial_failed_and_tried_again(cluster: Cluster) -> Explanation:
+    a, b = pair(cluster)
+    b.crash(silent=True)
+    cluster.run_until(lambda: state_of(a, b) == "retrying", within_s=2 * DIAL_TIMEOUT_S)
+    first = explain_address(a, b)
+    cluster.run_until(lambda: state_of(a, b) == "connecting", within_s=5)
+    again = explain_address(a, b)
+    assert names(again["causes"]) == names(first["causes"])
+    assert again["causes"][0]["text"].endswith(f"(being tried again at {b.address})")
+    return again
+
+
+def own_address(cluster: Cluster) -> Explanation:
+    a = cluster.add("a")
+    a.connect(a)
+    cluster.run_for(1)
+    explained = explain_address(a, a)
+    assert (explained["peer"], explained["nickname"]) == (str(a.name), "a")
+    return explained
 
 
 def link_refused(cluster: Cluster) -> Explanation:
@@ -193,7 +220,9 @@ CASES: list[tuple[ExplainCause, Case]] = [
     (ExplainCause.RELAYED, relayed),
     (ExplainCause.DIALLING, dialling),
     (ExplainCause.DIAL_FAILED, dial_failed),
+    (ExplainCause.DIAL_FAILED, dial_failed_and_tried_again),
     (ExplainCause.DIAL_FAILED, relayed),
+    (ExplainCause.OWN_ADDRESS, own_address),
     (ExplainCause.LINK_REFUSED, link_refused),
     (ExplainCause.LINK_REFUSED, link_refused_as_too_many),
     (ExplainCause.LINK_LOST, link_lost),
