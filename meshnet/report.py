@@ -170,7 +170,10 @@ class DataPathReport(TypedDict):
 
 
 class Report(TypedDict):
-    """Everything a node says of itself. ``open``: it has no password, so anyone may join."""
+    """Everything a node says of itself. ``open``: it has no password, so anyone may join.
+
+    ``secrets``: how many passwords and keys it accepts.
+    """
 
     ready: bool
     name: str
@@ -178,6 +181,7 @@ class Report(TypedDict):
     network: str
     version: str
     open: bool
+    secrets: int
     listen: str
     addresses: list[str]
     tap: str
@@ -198,6 +202,10 @@ class Pong(TypedDict):
 
 
 class Reloaded(TypedDict):
-    """What `reload` did: ``unchanged`` are the settings that wait for the next start."""
+    """What `reload` did: ``unchanged`` are the options that wait for the next start.
+
+    ``warnings`` are of the settings that hold now, such as that the network is open.
+    """
 
     unchanged: list[str]
+    warnings: list[str]

@@ -405,6 +405,7 @@ class Mesh:
             "network": self.config.network,
             "version": __version__,
             "open": self.config.is_open,
+            "secrets": sum(secret is not None for secret in self.config.secrets),
             "listen": self.address,
             "addresses": [str(endpoint) for endpoint in engine.own_state.endpoints],
             "tap": self._port.name if self._port is not None else "",

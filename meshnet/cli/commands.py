@@ -203,6 +203,8 @@ def reload(api: Path | None, as_json: bool) -> None:
         click.echo(f"reloaded; takes effect at the next start only: {names}")
     else:
         click.echo("reloaded")
+    for warning in () if as_json else answer["warnings"]:
+        click.echo(f"warning: {warning}")
 
 
 cli.add_command(genkey)

@@ -155,7 +155,7 @@ def add_row(table: Table, *cells: str | Text) -> None:
 def _access(report: Report) -> Text:
     if report["open"]:
         return Text("OPEN: no password, anyone may join (traffic is sealed)", "bold red")
-    return Text("password")
+    return Text(f"password or key ({report['secrets']} accepted)")
 
 
 def _add_list(table: Table, label: str, lines: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ _CREDENTIALS = struct.Struct("=iII")
 class ApiServer:
     """Serves one mesh on a unix socket, from `start` to `stop`."""
 
-    def __init__(self, mesh: Mesh, path: Path, reload: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(self, mesh: Mesh, path: Path, reload: Callable[[], Awaitable[Reloaded]]) -> None:
         self._mesh = mesh
         self._reload_settings = reload
         self._path = path
@@ -114,10 +114,9 @@ class ApiServer:
 
     async def _reload(self, _request: Request) -> Answer:
         try:
-            reloaded: Reloaded = {"unchanged": await self._reload_settings()}
+            return as_json(await self._reload_settings())
         except ConfigError as error:
             raise Refused(HTTPStatus.CONFLICT, f"nothing has changed: {error}") from None
-        return as_json(reloaded)
 
     def _one_peer(self, wanted: str) -> PeerName:
         found = self._mesh.find_peers(wanted)

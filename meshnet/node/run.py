@@ -19,7 +19,7 @@ from meshnet.node.local_side import open_local_side
 from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
 from meshnet.node.poll import poll
-from meshnet.node.reload import Reloader
+from meshnet.node.reload import Reloader, warnings_of
 from meshnet.node.status import status_routes
 from meshnet.store.state import FileState
 from meshnet.topology.records import MAX_ENDPOINTS
@@ -57,10 +57,8 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         )
         if config.ignored_variables:
             _log.warning("variables ignored", extra={"text": ", ".join(config.ignored_variables)})
-        if config.mesh.is_open:
-            _log.warning("the network is open: anyone may join; give a password")
-        if config.mesh.trusted_subnets:
-            _log.warning("frames to peers in trusted subnets are not encrypted")
+        for warning in warnings_of(config.mesh):
+            _log.warning(warning)
         overlay = local.interface if local is not None else ""
         waits = [
             stop.wait(),

@@ -30,9 +30,13 @@ def status_routes(mesh: Mesh) -> Routes:
 def status_text(report: Report) -> str:
     """One screen of plain text."""
     states = Counter(row["state"] for row in report["connections"])
+    access = f"password or key ({report['secrets']} accepted)"
+    if report["open"]:
+        access = "OPEN: anyone may join"
     rows = [
         ("name", f"{report['name']} ({report['nickname']})"),
-        ("network", report["network"] + (" (OPEN: anyone may join)" if report["open"] else "")),
+        ("network", report["network"]),
+        ("access", access),
         ("version", report["version"]),
         ("ready", "yes" if report["ready"] else "no"),
         ("listening", report["listen"]),

@@ -18,13 +18,15 @@ from meshnet import Mesh, MeshConfig
 from meshnet.client import Client
 from meshnet.errors import ApiError, ListenError
 from meshnet.node.api import ApiServer, bind_unix
+from meshnet.report import Reloaded
+from support.served import run_meshnet
 
 PSK = bytes(32)
 
 
-async def reload() -> list[str]:
+async def reload() -> Reloaded:
     """What a node would do at `meshnet reload`."""
-    return ["mtu"]
+    return {"unchanged": ["mtu"], "warnings": ["it is open"]}
 
 
 @asynccontextmanager
@@ -52,7 +54,12 @@ def test_a_reload_is_passed_on_and_answered(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with served(path):
-            assert await asyncio.to_thread(Client(path).reload) == {"unchanged": ["mtu"]}
+            assert await asyncio.to_thread(Client(path).reload) == await reload()
+            done = await run_meshnet(path, "reload")
+            assert done.stdout.splitlines() == [
+                "reloaded; takes effect at the next start only: mtu",
+                "warning: it is open",
+            ]
 
     run(test)
 

@@ -223,8 +223,9 @@ def test_a_node_reads_its_files_again(tmp_path: Path, caplog: pytest.LogCaptureF
         async with Mesh(config.mesh) as mesh:
             reloader = Reloader(mesh, config, read)
             write('password = ["b", "a"]\nlog-level = "warning"\napi = "/elsewhere"\nmtu = 1400\n')
-            assert await reloader.reload() == ["mtu", "api"]
+            assert await reloader.reload() == {"unchanged": ["mtu", "api"], "warnings": []}
             assert mesh.config.secrets == ("b", "a")
+            assert mesh.report()["secrets"] == 2
             assert logging.getLogger().level == logging.WARNING
             [warning] = [r for r in caplog.records if r.levelno == logging.WARNING]
             assert vars(warning)["reason"] == "takes effect at the next start only: mtu, api"
@@ -247,8 +248,41 @@ def test_a_node_reads_its_files_again(tmp_path: Path, caplog: pytest.LogCaptureF
             # No password left is not said in passing.
             caplog.clear()
             write("")
-            await reloader.reload()
-            assert "the network is open" in caplog.text
+            for _ in range(2):
+                [told] = (await reloader.reload())["warnings"]
+                assert told.startswith("the network is open")
+            assert caplog.text.count("the network is open") == 1
+            assert (mesh.report()["open"], mesh.report()["secrets"]) == (True, 0)
+
+    run(test)
+
+
+def test_what_waits_for_the_next_start_is_called_as_its_option_is() -> None:
+    async def test() -> None:
+        other = {
+            "LISTEN": "127.0.0.1:1",
+            "NICKNAME": "x",
+            "NETWORK": "x",
+            "MTU": "1400",
+            "NO_DISCOVERY": "1",
+            "CONN_LIMIT": "9",
+            "TAP": "x",
+            "BRIDGE": "y",
+            "ADDRESS": "10.32.0.1/12",
+            "STATE_DIR": "/x",
+            "API": "/x",
+            "STATUS_ADDR": ":1",
+            "METRICS": ":1",
+            "LOG_FORMAT": "json",
+        }
+
+        def read() -> NodeConfig:
+            return parse_options([], {f"MESHNET_{name}": value for name, value in other.items()})
+
+        config = parse_options(["--listen", "127.0.0.1:0"], {})
+        async with Mesh(config.mesh) as mesh:
+            named = (await Reloader(mesh, config, read).reload())["unchanged"]
+        assert {name.replace("-", "_").upper() for name in named} == set(other)
 
     run(test)
 

@@ -85,6 +85,7 @@ def test_broken_settings_leave_a_node_running_with_one_line(tmp_path: Path) -> N
         assert node.log_text().count("reload refused") == 1
         assert node.is_up
         assert not node.report()["open"]
+        assert node.report()["secrets"] == 1
         assert node.stop() == 0
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from meshnet import Mesh, MeshConfig
 from meshnet.node.api import ApiServer
+from meshnet.report import Reloaded
 from meshnet.wire.ciphers import CipherId
 
 _PSK = bytes(32)
 
 
-async def nothing_to_reload() -> list[str]:
-    return []
+async def nothing_to_reload() -> Reloaded:
+    return {"unchanged": [], "warnings": []}
 
 
 @asynccontextmanager

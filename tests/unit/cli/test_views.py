@@ -47,6 +47,7 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
         "network": "meshnet",
         "version": "0",
         "open": is_open,
+        "secrets": 0 if is_open else 2,
         "listen": "[::]:6783",
         "addresses": ["[fd00::1]:6783"],
         "tap": "mesh0",
@@ -77,6 +78,10 @@ def test_names_and_addresses_are_not_read_as_markup() -> None:
 def test_an_open_network_is_said_loudly() -> None:
     assert "anyone may join" in text_of(views.status(report(is_open=True)))
     assert "anyone may join" not in text_of(views.status(report()))
+
+
+def test_status_says_how_many_passwords_are_accepted() -> None:
+    assert "password or key (2 accepted)" in text_of(views.status(report()))
 
 
 def test_status_says_why_a_connection_is_not_up() -> None:
