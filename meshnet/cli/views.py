@@ -41,7 +41,7 @@ def status(report: Report) -> Table:
     add_row(table, "Peers", f"{len(report['peers'])} known, us included")
     add_row(table, "Channels", str(len(report["channels"])))
     add_row(table, "Connections", counts or "none")
-    clear = sum(row["cipher"] == "none" for row in report["connections"])
+    clear = sum(_is_clear(row) for row in report["connections"])
     if clear:
         text = f"{clear} of them exchange frames IN CLEAR (trusted subnets)"
         add_row(table, "", Text(text, "bold red"))
@@ -76,7 +76,7 @@ def connections(report: Report) -> Table:
             row["direction"],
             _state(row["state"]),
             row["path"] or "-",
-            row["cipher"] or "-",
+            Text("IN CLEAR", "bold red") if _is_clear(row) else row["cipher"] or "-",
             milliseconds(row["rtt_ms"]),
             _loss(row),
             row["reason"] or "-",
@@ -110,12 +110,15 @@ def explanation(explained: Explanation) -> Table:
     row, route = explained["connection"], explained["route"]
     add_row(table, "Link", explained["link"])
     if row is not None:
-        words = [row["state"], row["path"], row["address"], row["cipher"]]
+        words = [row["state"], row["path"], row["address"]]
+        words.append("IN CLEAR" if _is_clear(row) else row["cipher"])
         if row["rtt_ms"] is not None:
             words.append(f"round trip {milliseconds(row['rtt_ms'])}")
         if row["loss"] is not None:
             words.append(f"loss {_loss(row)}")
-        add_row(table, "Connection", ", ".join(word for word in words if word))
+        shown = Text(", ".join(word for word in words if word))
+        shown.highlight_words(["IN CLEAR"], "bold red")
+        add_row(table, "Connection", shown)
     if route is not None:
         far = f"{route['hops']} hops, the first to {route['via'][:8]}"
         add_row(table, "Route", "direct neighbour" if route["hops"] == 1 else far)
@@ -166,6 +169,11 @@ def _add_list(table: Table, label: str, lines: Sequence[str]) -> None:
 
 def _state(state: str) -> Text:
     return Text(state, _STATE_STYLES.get(state, "red"))
+
+
+def _is_clear(row: ConnectionReport) -> bool:
+    """Frames go as they are, between trusted subnets."""
+    return row["cipher"] == "none"
 
 
 def _loss(row: ConnectionReport) -> str:

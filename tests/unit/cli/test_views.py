@@ -89,6 +89,30 @@ def test_status_says_why_a_connection_is_not_up() -> None:
     assert "wrong password" in text_of(views.status(report(row)))
 
 
+def explained_with(row: ConnectionReport) -> Explanation:
+    return {
+        "peer": "ab" * 16,
+        "nickname": "b",
+        "causes": [{"cause": ExplainCause.DIRECT, "text": "linked"}],
+        "link": "up",
+        "connection": row,
+        "route": None,
+        "attempts": [],
+    }
+
+
+def test_frames_in_clear_are_said_loudly_wherever_a_cipher_stands() -> None:
+    clear = connection(cipher="none", encrypted=False)
+    for row, said in ((clear, 1), (connection(), 0)):
+        shown = report(row)
+        for view in (
+            views.status(shown),
+            views.connections(shown),
+            views.explanation(explained_with(row)),
+        ):
+            assert text_of(view).count("IN CLEAR") == said
+
+
 def test_what_is_not_known_is_a_dash() -> None:
     row = connection(state="connecting", path="", cipher="", rtt_ms=None, loss=None)
     assert text_of(views.connections(report(row))).count(" - ") >= 4
