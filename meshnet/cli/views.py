@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from meshnet.report import ConnectionReport, Explanation, Pong, Report, TargetReport
 
+# Wider than any line: nothing is wrapped.
+_PIPE_WIDTH = 10_000
+# Blanks between columns.
+_GAP = 2
+# The last column is a sentence: it may be wrapped, but no narrower than this.
+_LAST_COLUMN_WIDTH = 20
 _STATE_STYLES = {"established": "green", "connecting": "yellow", "retrying": "yellow"}
 
 
@@ -18,13 +25,19 @@ def new_console() -> Console:
     """Where views are printed; a pipe gets them unwrapped and without colour."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        console.width = 200
+        console.width = _PIPE_WIDTH
     return console
 
 
 def show(what: object) -> None:
     """Print a view."""
-    new_console().print(what)
+    console = new_console()
+    if console.is_terminal:
+        console.print(what)
+        return
+    with console.capture() as capture:
+        console.print(what)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def status(report: Report) -> Table:
@@ -54,19 +67,20 @@ def status(report: Report) -> Table:
     return table
 
 
-def peers(report: Report) -> Table:
+def peers(report: Report) -> Listing:
     """All peers known."""
-    table = new_table("NAME", "NICKNAME", "REACHABLE")
+    table = Listing("NAME", "NICKNAME", "REACHABLE")
     for peer in report["peers"]:
         ours = " (us)" if peer["name"] == report["name"] else ""
         add_row(table, peer["name"], peer["nickname"] + ours, "yes" if peer["reachable"] else "no")
     return table
 
 
-def connections(report: Report) -> Table:
+def connections(report: Report) -> Listing:
     """Our connections."""
-    table = new_table(
-        "PEER", "ADDRESS", "DIRECTION", "STATE", "PATH", "CIPHER", "RTT", "LOSS", "REASON"
+    table = Listing(
+        *("PEER", "ADDRESS", "DIRECTION", "STATE", "PATH", "CIPHER", "RTT", "LOSS", "REASON"),
+        spare=("DIRECTION", "CIPHER", "LOSS", "RTT", "PATH"),
     )
     for row in report["connections"]:
         add_row(
@@ -84,9 +98,12 @@ def connections(report: Report) -> Table:
     return table
 
 
-def targets(rows: Sequence[TargetReport]) -> Table:
+def targets(rows: Sequence[TargetReport]) -> Listing:
     """What is dialled."""
-    table = new_table("ADDRESS", "GIVEN", "PEER", "STATE", "FAILURES", "NEXT TRY", "REASON")
+    table = Listing(
+        *("ADDRESS", "GIVEN", "PEER", "STATE", "FAILURES", "NEXT TRY", "REASON"),
+        spare=("FAILURES", "GIVEN", "NEXT TRY"),
+    )
     for row in rows:
         add_row(
             table,
@@ -150,7 +167,7 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.2f} ms" if value is not None else "-"
 
 
-def add_row(table: Table, *cells: str | Text) -> None:
+def add_row(table: Table | Listing, *cells: str | Text) -> None:
     """A row of plain text: what peers say of themselves is not to be read as markup."""
     table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
 
@@ -180,8 +197,37 @@ def _loss(row: ConnectionReport) -> str:
     return f"{row['loss']:.0%}" if row["loss"] is not None else "-"
 
 
-def new_table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+class Listing:
+    """A table in which all but the last column stay on one line, so that they can be copied.
+
+    On a terminal too narrow for that the ``spare`` columns are left out, as many as must be.
+    """
+
+    def __init__(self, *columns: str, spare: Sequence[str] = ()) -> None:
+        self._columns = columns
+        self._spare = spare
+        self._rows: list[tuple[Text, ...]] = []
+
+    def add_row(self, *cells: Text) -> None:
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            max(cell.cell_len for cell in cells)
+            for cells in zip(map(Text, self._columns), *self._rows, strict=True)
+        ]
+        widths[-1] = min(widths[-1], _LAST_COLUMN_WIDTH)
+        shown = list(range(len(self._columns)))
+        for column in self._spare:
+            if sum(widths[number] + _GAP for number in shown) - _GAP <= options.max_width:
+                break
+            shown.remove(self._columns.index(column))
+        width = sum(widths[number] + _GAP for number in shown) - _GAP
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+        for number in shown[:-1]:
+            table.add_column(self._columns[number], no_wrap=True, min_width=widths[number])
+        table.add_column(self._columns[-1], overflow="fold", min_width=widths[-1])
+        for row in self._rows:
+            table.add_row(*(row[number] for number in shown))
+        # What is wider still the terminal wraps, or cuts off at its edge.
+        yield from console.render(table, options.update(width=max(width, options.max_width)))

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from attrs import define
-from rich.table import Table
 from rich.text import Text
 
-from meshnet.cli.views import add_row, milliseconds, new_table
+from meshnet.cli.views import Listing, add_row, milliseconds
 from meshnet.lab.hosts import terminate
 from meshnet.lab.mesh import LabHost, LabMesh
 from meshnet.report import ConnectionReport
@@ -75,9 +74,12 @@ def check_mesh(mesh: LabMesh, tell: Callable[[str], None]) -> list[PairResult]:
     return results
 
 
-def result_table(results: list[PairResult]) -> Table:
+def result_table(results: list[PairResult]) -> Listing:
     """The table `lab run --check` ends with."""
-    table = new_table("PAIR", "STATE", "PATH", "CIPHER", "RTT", "PING IPV4", "PING IPV6", "TCP")
+    table = Listing(
+        *("PAIR", "STATE", "PATH", "CIPHER", "RTT", "PING IPV4", "PING IPV6", "TCP"),
+        spare=("CIPHER", "RTT"),
+    )
     for result in results:
         row = result.connection
         add_row(

@@ -61,9 +61,9 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
     }
 
 
-def text_of(view: object) -> str:
+def text_of(view: object, width: int = 200) -> str:
     out = io.StringIO()
-    Console(file=out, width=200).print(view)
+    Console(file=out, width=width, soft_wrap=True).print(view)
     return out.getvalue()
 
 
@@ -136,6 +136,31 @@ def test_a_target_is_shown_with_when_it_is_tried_next() -> None:
     for word in ("host:1", "yes", NASTY, "retrying", "3", "in 1.2 s", "refused"):
         assert word in first
     assert second.split()[-2:] == ["-", "-"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.123:6783", "[2001:db8:1234:5678::9abc:def0]:6783"])
+@pytest.mark.parametrize("width", [40, 80, 100, 200])
+def test_an_address_stays_on_one_line_however_narrow_the_terminal(width: int, address: str) -> None:
+    row = connection(address=address, nickname="worker-with-a-name")
+    failed = connection(address=address, state="retrying", reason="Connection refused " * 5)
+    lines = text_of(views.connections(report(row, failed)), width).splitlines()
+    assert len([line for line in lines if address in line and "worker-with-a-name" in line]) == 1
+    assert all("established" in line for line in lines if "worker-with-a-name" in line)
+    assert {"PEER", "ADDRESS", "STATE", "REASON"} <= set(lines[0].split())
+    too_long = [line for line in lines if len(line.rstrip()) > width]
+    assert not too_long or width < 60 + len(address)
+    assert ("DIRECTION" in lines[0]) == (width == 200)
+
+
+def test_a_pipe_gets_whole_lines_without_trailing_blanks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = connection(state="retrying", reason="Connection refused " * 20 + "end")
+    views.show(views.connections(report(row, connection())))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].endswith("refused end")
+    assert [line for line in lines if line != line.rstrip()] == []
 
 
 def test_an_explanation_has_every_cause_and_every_try() -> None:
