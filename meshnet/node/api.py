@@ -81,6 +81,8 @@ class ApiServer:
         unknown = [address for address in addresses if address not in given]
         if unknown:
             lists = f"no such target: {', '.join(unknown)}; `meshnet targets` lists those given"
+            if len(addresses) > 1:
+                lists = f"nothing was forgotten: {lists}"
             raise Refused(HTTPStatus.NOT_FOUND, lists)
         for address in addresses:
             self._mesh.forget(address)
