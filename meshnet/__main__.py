@@ -23,6 +23,12 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(2) from None
+    except click.NoSuchOption as error:
+        where = ""
+        if error.ctx is not None and isinstance(error.ctx.command, click.Group):
+            where = " Options of a command stand after it."
+        sys.stderr.write(f"meshnet: {error.format_message()}{where} (see --help)\n")
+        raise SystemExit(2) from None
     except click.UsageError as error:
         sys.stderr.write(f"meshnet: {error.format_message()} (see --help)\n")
         raise SystemExit(2) from None

@@ -60,7 +60,11 @@ def watch_option(command: F) -> F:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="meshnet")
 def cli() -> None:
-    """See and steer a meshnet node on this host."""
+    """See and steer a meshnet node on this host.
+
+    Options stand after the command: `--api PATH` picks the node by its unix socket, as MESHNET_API
+    does, and `--json` prints JSON for machines.
+    """
 
 
 @cli.command()

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import meshnet.__main__  # noqa: F401  (adds the commands of the other edges)
 from meshnet import Mesh
@@ -64,7 +65,11 @@ def test_of_several_addresses_all_are_taken_or_none(tmp_path: Path) -> None:
         assert "not a host name" in done.stderr
         assert [row for row in meshes[0].targets() if row["given"]] == []
         await run_meshnet(api, "connect", "127.0.0.1:1")
-        assert (await run_meshnet(api, "forget", "127.0.0.1:1", "127.0.0.1:2")).returncode == 1
+        done = await run_meshnet(api, "forget", "127.0.0.1:1", "127.0.0.1:2")
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            "meshnet: nothing was forgotten: no such target: 127.0.0.1:2; "
+        )
         assert [row["address"] for row in meshes[0].targets() if row["given"]] == ["127.0.0.1:1"]
 
     with_mesh(tmp_path, test)
@@ -77,6 +82,20 @@ def test_what_needs_a_name_is_wrong_usage_without_one(command: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [["--api", "/x", "status"], ["lab", "--hosts", "2", "run"]])
+def test_an_option_before_its_command_is_told_where_it_stands(given: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "meshnet", *given], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Options of a command stand after it. (see --help)" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_help_says_how_a_node_is_picked() -> None:
+    assert "--api PATH" in CliRunner().invoke(cli, ["--help"]).output
 
 
 def test_explain_takes_a_peer_or_an_address_being_dialled(tmp_path: Path) -> None:
