@@ -202,6 +202,7 @@ class Engine:
             self.gossip.replica,
             self._router,
         )
+        self._loading = False
         self._stopping = False
         self._now = now
         description = Description(
@@ -228,7 +229,9 @@ class Engine:
     def load(self, records: Iterable[bytes], now: float) -> None:
         """Take up what the journal has kept; before anything else. Raises StateError."""
         self.channels.load(records, self._network_id)
+        self._loading = True
         self._follow_gossip(now)
+        self._loading = False
 
     def connect(self, host: str, port: int, now: float) -> None:
         """Keep a link to whoever answers at this address."""
@@ -565,7 +568,7 @@ class Engine:
             return
         self._records[writer] = record
         if known is None:
-            self._events.append(PeerDiscovered(writer, record.nickname))
+            self._events.append(PeerDiscovered(writer, record.nickname, self._loading))
         if self.config.discovery:
             self._targets.set_discovered(writer, record.endpoints, now)
             self._dial_due(now)

@@ -46,10 +46,14 @@ class DialFailed(Value):
 
 
 class PeerDiscovered(Value):
-    """A record of a peer not known before has arrived."""
+    """A record of a peer not known before has arrived.
+
+    ``remembered``: nobody has told us of it in this life, our journal had kept it.
+    """
 
     peer: PeerName
     nickname: str
+    remembered: bool = False
 
 
 class ContentIgnored(Value):

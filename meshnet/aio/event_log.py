@@ -65,8 +65,9 @@ class EventLog:
                 # Retries go on for ever; the first one is news.
                 level = logging.INFO if failures == 1 else logging.DEBUG
                 _log.log(level, "dial failed", extra={"addr": address, "reason": reason})
-            case PeerDiscovered(peer, nickname):
-                _log.info("peer discovered", extra={"peer": peer.short, "nickname": nickname})
+            case PeerDiscovered(peer, nickname, remembered):
+                said = "peer known from before" if remembered else "peer discovered"
+                _log.info(said, extra={"peer": peer.short, "nickname": nickname})
             case ContentIgnored(source, drop, text):
                 fields = {"peer": source.short, "reason": drop.value, "text": text}
                 self._warn_seldom("content ignored", fields)

@@ -93,7 +93,7 @@ def _bound(
     try:
         infos = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
+        raise ListenError(f"cannot listen on {where}: {error.strerror}; see {option}") from error
     family, _, _, _, sockaddr = infos[0]
     try:
         bound = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -109,9 +109,9 @@ def _bound(
         bound.close()
         advice = {
             errno.EADDRINUSE: f"the port is in use; choose another with {option}, or stop its user",
-            errno.EADDRNOTAVAIL: "the address is not one of this host; see `ip address`",
-            errno.EACCES: "no permission for this port; choose one above 1023",
-        }.get(error.errno or 0, str(error.strerror))
+            errno.EADDRNOTAVAIL: f"the address is not one of this host; see `ip address`, {option}",
+            errno.EACCES: f"no permission for this port; choose one above 1023 with {option}",
+        }.get(error.errno or 0, f"{error.strerror}; see {option}")
         raise ListenError(f"cannot listen on {where}: {advice}") from error
     return bound
 

@@ -147,7 +147,8 @@ class HttpServer:
             ("Cache-Control", "no-store"),
             ("Connection", "close"),
         ]
-        response = h11.Response(status_code=answer.status, headers=headers)
+        reason = answer.status.phrase.encode()
+        response = h11.Response(status_code=answer.status, headers=headers, reason=reason)
         out = connection.send(response) or b""
         if request is None or request.method != b"HEAD":
             out += (connection.send(h11.Data(data=answer.body)) or b"") + (

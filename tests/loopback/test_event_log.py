@@ -14,6 +14,7 @@ from meshnet.events import (
     IdentityConflict,
     LinkRefused,
     LoopSuspected,
+    PeerDiscovered,
 )
 from meshnet.ids import Endpoint, PeerName
 
@@ -58,6 +59,19 @@ def test_what_we_dialled_ourselves_is_always_logged(caplog: pytest.LogCaptureFix
 
 
 PEER = PeerName(bytes(range(16)))
+
+
+def test_a_peer_that_was_kept_is_not_logged_as_discovered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = EventLog(lambda: 0.0)
+    with caplog.at_level(logging.INFO):
+        log.write(PeerDiscovered(PEER, "b", remembered=True))
+        log.write(PeerDiscovered(PEER, "b"))
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["peer known from before", "peer discovered"]
+
+
 ONE, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 

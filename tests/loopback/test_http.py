@@ -91,6 +91,17 @@ def test_a_request_gets_its_answer_with_all_values_of_its_query() -> None:
     run(test)
 
 
+def test_the_first_line_says_in_words_what_its_number_means() -> None:
+    async def test() -> None:
+        async with serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(get("/nothing"))
+            assert await reader.readline() == b"HTTP/1.1 404 Not Found\r\n"
+            writer.close()
+
+    run(test)
+
+
 def test_head_is_get_without_the_body() -> None:
     async def test() -> None:
         async with serving() as port:

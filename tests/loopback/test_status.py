@@ -95,6 +95,16 @@ def test_a_port_in_use_names_the_option(tmp_path: Path, option: str) -> None:
     assert not (tmp_path / "api.sock").exists()
 
 
+@pytest.mark.parametrize("option", ["--listen", "--status-addr", "--metrics"])
+@pytest.mark.parametrize("address", ["192.0.2.1:0", "[fe80::1%nodevice]:0"])
+def test_an_address_that_cannot_be_had_names_the_option(
+    tmp_path: Path, option: str, address: str
+) -> None:
+    config = parse_options(node_command(tmp_path, option, address)[3:], {})
+    with pytest.raises(ListenError, match=option):
+        asyncio.run(run_node(config, lambda: config))
+
+
 def test_variables_that_look_misspelt_are_named_in_one_line_of_the_log(tmp_path: Path) -> None:
     process = subprocess.Popen(
         node_command(tmp_path),

@@ -9,6 +9,7 @@ import pytest
 
 from meshnet.discovery.backoff import REFUSED_DELAY_S
 from meshnet.engine import (
+    KEEP_INTERVAL_S,
     STAMPS_PER_GENERATION,
 )
 from meshnet.errors import CloseCode
@@ -416,6 +417,20 @@ def test_each_life_writes_above_the_last() -> None:
 
 
 # Records.
+
+
+def test_a_peer_that_the_journal_has_kept_is_not_told_of_as_new() -> None:
+    cluster = Cluster(seed=1)
+    a, b = cluster.add("a"), cluster.add("b")
+    a.connect(b)
+    cluster.run_for(KEEP_INTERVAL_S + 1)
+    a.crash()
+    a.start()
+    c = cluster.add("c")
+    c.connect(a)
+    cluster.run_until(cluster.meshed, within_s=5)
+    told = {e.nickname: e.remembered for e in a.events_of(PeerDiscovered)}
+    assert (told["b"], told["c"]) == (True, False)
 
 
 def test_a_peer_that_is_heard_of_is_told_of_once_and_dialled() -> None:
