@@ -27,19 +27,27 @@ _CREDENTIALS = struct.Struct("=iII")
 
 
 class ApiServer:
-    """Serves one mesh on a unix socket, from `start` to `stop`."""
+    """Serves one mesh on a unix socket, from `start` to `stop`; from `bind` on the path is ours."""
 
     def __init__(self, mesh: Mesh, path: Path, reload: Callable[[], Awaitable[Reloaded]]) -> None:
         self._mesh = mesh
         self._reload_settings = reload
         self._path = path
         self._made_parent = False
+        self._bound: socket.socket | None = None
         self._server: HttpServer | None = None
 
-    async def start(self) -> None:
-        """Raises ListenError with one line that says what to do."""
+    def bind(self) -> None:
+        """Take the path, before the mesh starts; callers wait until there is somebody to ask.
+
+        Raises ListenError with one line that says what to do.
+        """
         self._made_parent = not self._path.parent.exists()
-        bound = bind_unix(self._path)
+        self._bound = bind_unix(self._path)
+
+    async def start(self) -> None:
+        """Answer callers, those who wait already too. The mesh is started, the path bound."""
+        assert self._bound is not None, "bind comes first"
         routes = {
             ("GET", "/v1/report"): self._report,
             ("GET", "/v1/targets"): self._targets,
@@ -50,13 +58,20 @@ class ApiServer:
             ("POST", "/v1/reload"): self._reload,
         }
         self._server = HttpServer(routes, admits=lambda caller: _may_use(caller, self._path))
-        await self._server.start(bound)
+        await self._server.start(self._bound)
 
     async def stop(self) -> None:
         """Close every connection and remove the socket."""
-        if self._server is None:
+        if self._server is not None:
+            await self._server.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Give the path back. Closing twice is allowed."""
+        if self._bound is None:
             return
-        await self._server.stop()
+        self._bound.close()
+        self._bound = None
         self._path.unlink(missing_ok=True)
         if self._made_parent:
             with contextlib.suppress(OSError):
@@ -150,7 +165,7 @@ def _addresses(request: Request) -> list[str]:
 
 
 def bind_unix(path: Path) -> socket.socket:
-    """A bound unix socket, 0660; one left behind by a node that was killed is replaced.
+    """A unix socket that listens, 0660; one left behind by a node that was killed is replaced.
 
     Raises ListenError with one line that says what to do.
     """
@@ -165,6 +180,8 @@ def bind_unix(path: Path) -> socket.socket:
             bound.bind(str(path))
         finally:
             os.umask(before)
+        # At once: one that does not listen looks like one left behind.
+        bound.listen()
     except OSError as error:
         bound.close()
         reason = error.strerror or str(error)

@@ -45,9 +45,12 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         stack.callback(state.close)
         local = open_local_side(config, Identity.of_seed(state.identity_seed).name, stack)
         port = local.port if local is not None else None
-        mesh = await stack.enter_async_context(Mesh(config.mesh, port, state))
+        mesh = Mesh(config.mesh, port, state)
         reloader = Reloader(mesh, config, read)
         api = ApiServer(mesh, config.api, reloader.reload)
+        api.bind()  # Before a peer hears of us: the path may be in use.
+        stack.callback(api.close)
+        await stack.enter_async_context(mesh)
         await api.start()
         stack.push_async_callback(api.stop)
         await _serve_tcp(stack, mesh, config)

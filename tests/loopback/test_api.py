@@ -18,7 +18,10 @@ from meshnet import Mesh, MeshConfig
 from meshnet.client import Client
 from meshnet.errors import ApiError, ListenError
 from meshnet.node.api import ApiServer, bind_unix
+from meshnet.node.options import parse_options
+from meshnet.node.run import run as run_node
 from meshnet.report import Reloaded
+from support.node_process import node_command
 from support.served import run_meshnet
 
 PSK = bytes(32)
@@ -38,6 +41,7 @@ async def served(path: Path) -> AsyncIterator[tuple[Mesh, Mesh]]:
         async with Mesh(config) as other:
             await asyncio.gather(one.wait_connected(), other.wait_connected())
             api = ApiServer(one, path, reload)
+            api.bind()
             await api.start()
             try:
                 yield one, other
@@ -135,7 +139,32 @@ def test_a_socket_left_by_a_killed_node_is_replaced(tmp_path: Path) -> None:
     bind_unix(path).close()  # Closed without unlinking, as kill -9 does.
     assert path.exists()
     again = bind_unix(path)
+    # A node that has taken the path and is still starting is none that was killed.
+    with pytest.raises(ListenError, match="another node serves its API"):
+        bind_unix(path)
     again.close()
+
+
+def test_a_path_in_use_is_found_before_a_peer_hears_of_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Mesh] = []
+
+    async def start(mesh: Mesh) -> Mesh:
+        started.append(mesh)
+        raise ListenError("the mesh was started")
+
+    monkeypatch.setattr(Mesh, "__aenter__", start)
+    config = parse_options(node_command(tmp_path)[3:], {})
+    other = bind_unix(tmp_path / "api.sock")
+    with pytest.raises(ListenError, match="another node serves its API"):
+        asyncio.run(run_node(config, lambda: config))
+    assert (started, config.api.exists()) == ([], True)
+    other.close()
+    # A mesh that does not start gives the path back.
+    with pytest.raises(ListenError, match="the mesh was started"):
+        asyncio.run(run_node(config, lambda: config))
+    assert not config.api.exists()
 
 
 def test_a_socket_of_a_live_node_is_not_taken(tmp_path: Path) -> None:

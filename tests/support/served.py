@@ -37,6 +37,7 @@ async def served_mesh(api: Path, names: list[str]) -> AsyncIterator[list[Mesh]]:
             )
             made.append(await stack.enter_async_context(Mesh(config)))
         server = ApiServer(made[0], api, nothing_to_reload)
+        server.bind()
         await server.start()
         stack.push_async_callback(server.stop)
         await asyncio.gather(*(mesh.wait_connected(len(names) - 1) for mesh in made))
