@@ -172,7 +172,9 @@ class DataPathReport(TypedDict):
 class Report(TypedDict):
     """Everything a node says of itself. ``open``: it has no password, so anyone may join.
 
-    ``secrets``: how many passwords and keys it accepts.
+    ``secrets``: how many passwords and keys it accepts. ``addresses`` are those it announces on the
+    underlay; ``overlay_addresses`` the host's own on ``interface``: the TAP, or the bridge whose
+    port the TAP is.
     """
 
     ready: bool
@@ -185,6 +187,8 @@ class Report(TypedDict):
     listen: str
     addresses: list[str]
     tap: str
+    interface: str
+    overlay_addresses: list[str]
     mtu: int
     peers: list[PeerReport]
     connections: list[ConnectionReport]

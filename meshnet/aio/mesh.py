@@ -96,6 +96,8 @@ class Mesh:
         self._engine: Engine | None = None
         self._driver: Driver | None = None
         self._listen = ("", 0)
+        self._interface = ""
+        self._own_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
         self._changed = asyncio.Event()
         self._log = EventLog(time.monotonic)
         self._counts = EventCounts()
@@ -291,12 +293,16 @@ class Mesh:
         addresses: Iterable[IPv4Address | IPv6Address],
         *,
         router: bool = False,
+        interface: str = "",
     ) -> None:
         """The host's own overlay addresses, all at ``mac``: announced to its neighbours.
 
-        ``router``: it forwards IPv6. Who else claims one of them is told of as `AddressConflict`.
+        ``interface``: the device that has them, for the report. ``router``: it forwards IPv6.
+        Who else claims one of the addresses is told of as `AddressConflict`.
         """
-        self._running.set_own_addresses(mac, tuple(addresses), router=router, now=time.monotonic())
+        own = tuple(addresses)
+        self._running.set_own_addresses(mac, own, router=router, now=time.monotonic())
+        self._interface, self._own_addresses = interface, own
         self._drain()
 
     async def reload(self, config: MeshConfig) -> list[str]:
@@ -409,6 +415,8 @@ class Mesh:
             "listen": self.address,
             "addresses": [str(endpoint) for endpoint in engine.own_state.endpoints],
             "tap": self._port.name if self._port is not None else "",
+            "interface": self._interface,
+            "overlay_addresses": [str(address) for address in self._own_addresses],
             "mtu": self.config.mtu,
             "peers": engine.reports.peers(),
             "connections": connections,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import click
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -50,7 +51,12 @@ def status(report: Report) -> Table:
     add_row(table, "Access", _access(report))
     add_row(table, "Listening", f"{report['listen']} (TCP and UDP)")
     add_row(table, "Announced", ", ".join(report["addresses"]) or "no address")
-    add_row(table, "TAP", f"{report['tap'] or 'none'}, overlay MTU {report['mtu']}")
+    tap = report["tap"] or "none"
+    if report["interface"] not in ("", tap):
+        tap += f", a port of bridge {report['interface']}"
+    add_row(table, "TAP", f"{tap}, overlay MTU {report['mtu']}")
+    own = (a for a in report["overlay_addresses"] if not ip_address(a).is_link_local)
+    add_row(table, "Overlay", ", ".join(own) or "no address")
     add_row(table, "Peers", f"{len(report['peers'])} known, us included")
     add_row(table, "Channels", str(len(report["channels"])))
     add_row(table, "Connections", counts or "none")

@@ -38,7 +38,8 @@ class LocalSide:
                 raise TapError(
                     f"{what} {self.interface} was deleted by somebody else; start the node again"
                 )
-            mesh.set_own_addresses(link.mac, addresses, router=_forwards_ipv6(self.interface))
+            router = _forwards_ipv6(self.interface)
+            mesh.set_own_addresses(link.mac, addresses, router=router, interface=self.interface)
         raise AssertionError("a poll never ends")
 
     def _read(self) -> tuple[Link | None, list[Address]]:

@@ -212,6 +212,10 @@ def test_a_clean_stop_leaves_the_host_as_it_was(tmp_path: Path, number: signal.S
         before = snapshot(host)
         with Node(host, tmp_path / "node", "--bridge", BRIDGE, *ADDRESSES) as node:
             assert devices(host) == {"lo", "eth0", "mesh0", BRIDGE}
+            wait_until(lambda: node.report()["overlay_addresses"], 10, "addresses in the report")
+            shown = node.report()
+            assert (shown["tap"], shown["interface"]) == ("mesh0", BRIDGE)
+            assert {"10.32.0.1", "fd32::1"} <= set(shown["overlay_addresses"])
             assert node.stop(number) == 0
         assert snapshot(host) == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -51,6 +52,8 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
         "listen": "[::]:6783",
         "addresses": ["[fd00::1]:6783"],
         "tap": "mesh0",
+        "interface": "mesh0",
+        "overlay_addresses": ["10.32.0.1", "fd32::1", "fe80::1"],
         "mtu": 1376,
         "peers": [{"name": "cd" * 16, "nickname": NASTY, "reachable": True, "connections": []}],
         "connections": list(connections),
@@ -78,6 +81,15 @@ def test_names_and_addresses_are_not_read_as_markup() -> None:
 def test_an_open_network_is_said_loudly() -> None:
     assert "anyone may join" in text_of(views.status(report(is_open=True)))
     assert "anyone may join" not in text_of(views.status(report()))
+
+
+def test_status_has_the_overlay_addresses_and_the_bridge() -> None:
+    shown = report()
+    text = text_of(views.status(shown))
+    assert "10.32.0.1, fd32::1\n" in re.sub(" +\n", "\n", text)
+    assert "bridge" not in text
+    shown["interface"] = "meshbr0"
+    assert "mesh0, a port of bridge meshbr0, overlay MTU" in text_of(views.status(shown))
 
 
 def test_status_says_how_many_passwords_are_accepted() -> None:
