@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from typing import NamedTuple, Self
 
 PEER_NAME_BYTES = 16
@@ -98,28 +99,77 @@ def join_host_port(host: str, port: int) -> str:
 def split_host_port(text: str, default_port: int | None) -> tuple[str, int]:
     """Split ``HOST[:PORT]``, ``[IPV6][:PORT]`` or a bare IPv6 address.
 
-    The host may be empty (``:6783``). Raises ValueError with one line that says what is wrong.
+    The host is an IP address, a host name or empty (``:6783``). Raises ValueError with one line
+    that says what is wrong.
     """
+    if "/" in text:
+        raise ValueError(f"{text!r}: write HOST or HOST:PORT, not a URL or a path")
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
+        if not bracket or (rest and not rest.startswith(":")) or not _is_ipv6(host):
             raise ValueError(f"{text!r}: write an IPv6 address with a port as [ADDR]:PORT")
         port_text = rest[1:]
         if rest and not port_text:
             raise ValueError(f"{text!r}: no port after the colon")
     elif text.count(":") > 1:
         host, port_text = text, ""
+        if not _is_ipv6(host):
+            raise ValueError(f"{text!r}: write an IPv6 address with a port as [ADDR]:PORT")
+        before, _, last = text.rpartition(":")
+        if _is_ipv6(before) and _is_port(last):
+            either = f"[{text}] or [{before}]:{last}"
+            raise ValueError(f"{text!r}: it may end in a port or not; write {either}")
     else:
         host, colon, port_text = text.partition(":")
         if colon and not port_text:
             raise ValueError(f"{text!r}: no port after the colon")
-    if not port_text:
-        if default_port is None:
-            raise ValueError(f"{text!r}: a port is missing")
-        return host, default_port
-    if not (port_text.isascii() and port_text.isdigit()) or not int(port_text) < 65536:
+    if not port_text and default_port is None:
+        raise ValueError(f"{text!r}: a port is missing")
+    if port_text and not _is_port(port_text):
         raise ValueError(f"{text!r}: {port_text!r} is not a port (0..65535)")
-    return host, int(port_text)
+    if host and ":" not in host:
+        _check_host(text, host)
+    return host, int(port_text or default_port or 0)
+
+
+# Of RFC 1123 section 2.1, and the underscore, which many networks have in names.
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_MAX_NAME_BYTES = 253
+# What names of interfaces may hold and brackets, ports and blanks do not.
+_ZONE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def _check_host(text: str, host: str) -> None:
+    """Raises ValueError unless ``host`` is an IPv4 address or a host name, also one of IDNA."""
+    try:
+        name = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{text!r}: {host!r} is not a host name") from None
+    labels = name.removesuffix(".").split(".")
+    if len(name) > _MAX_NAME_BYTES or not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(
+            f"{text!r}: {host!r} is not a host name (labels of 1 to 63 letters, digits, '-', '_')"
+        )
+    # A name's last label is never a number; the system would take that for an IPv4 address.
+    if labels[-1].isdigit():
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise ValueError(
+                f"{text!r}: {host!r} is no IPv4 address, which is four numbers of 0 to 255"
+            ) from None
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        zone = ipaddress.IPv6Address(host).scope_id
+    except ValueError:
+        return False
+    return zone is None or _ZONE.fullmatch(zone) is not None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) < 65536
 
 
 def network_id(network: str) -> bytes:

@@ -127,9 +127,9 @@ class MeshConfig:
     def listen_address(self) -> tuple[str, int]:
         """(host, port); an empty host is every address."""
         try:
-            return split_host_port(self.listen, DEFAULT_PORT)
+            return split_host_port(self.listen, None)
         except ValueError as error:
-            raise ConfigError(f"listen address {error}") from None
+            raise ConfigError(f"listen address {error}; write [HOST]:PORT") from None
 
 
 def _subnet(text: str) -> Subnet:
@@ -149,10 +149,6 @@ def parse_peer(text: str) -> tuple[str, int]:
         raise ConfigError(f"peer {error}") from None
     if not host or port == 0:
         raise ConfigError(f"peer {text!r}: write HOST or HOST:PORT")
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        raise ConfigError(f"peer {text!r}: {host!r} is not a host name") from None
     return host, port
 
 

@@ -143,12 +143,15 @@ class Mesh:
             self._engine = Engine(engine_config, os.urandom, time.monotonic())
             self._post = PostOffice(self._engine.unicast)
             self._engine.load(kept, time.monotonic())
-            for peer in (*config.peers, *(self._state.targets if self._state else ())):
+            for peer in config.peers:
                 self._engine.connect(*parse_peer(peer), time.monotonic())
+            unusable = self._connect_kept(self._engine)
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             if state is not None:
                 _last_start[state] = state.generation
                 self._kept_targets = KeptTargets(state)
+                for target in unusable:
+                    self._kept_targets.drop(target)
             await self._driver.start()
         except BaseException:
             self._driver = self._engine = None
@@ -156,6 +159,17 @@ class Mesh:
             udp.close()
             raise
         return self
+
+    def _connect_kept(self, engine: Engine) -> list[str]:
+        """Dial what earlier lives were given; those that are no addresses, as others once kept."""
+        unusable = []
+        for target in self._state.targets if self._state else ():
+            try:
+                engine.connect(*parse_peer(target), time.monotonic())
+            except ConfigError as error:
+                _log.warning("kept target dropped", extra={"reason": str(error)})
+                unusable.append(target)
+        return unusable
 
     async def __aexit__(
         self,

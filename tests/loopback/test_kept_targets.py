@@ -68,6 +68,22 @@ def test_what_is_forgotten_is_not_kept_though_the_configuration_names_it_too(
     asyncio.run(asyncio.wait_for(test(), 30))
 
 
+def test_a_kept_target_that_is_no_address_is_dropped_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        state = FileState(tmp_path)
+        state.keep_targets(["a b:6783", "127.0.0.9:6783"])
+        async with Mesh(MeshConfig(listen="127.0.0.1:0"), state=state) as mesh:
+            assert given(mesh) == {"127.0.0.9:6783"}
+        assert state.targets == ("127.0.0.9:6783",)
+        state.close()
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+    [record] = [record for record in caplog.records if record.msg == "kept target dropped"]
+    assert "'a b' is not a host name" in vars(record)["reason"]
+
+
 def test_a_slow_disk_holds_up_nothing_and_gets_the_newest_last(tmp_path: Path) -> None:
     writes: list[list[str]] = []
 

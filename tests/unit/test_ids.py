@@ -109,6 +109,7 @@ def test_host_and_port_are_split(text: str, parts: tuple[str, int]) -> None:
         "h: 1",
         "h:\u0661",
         "h:1_0",
+        "h:" + "9" * 5000,
     ],
 )
 def test_what_is_no_port_is_refused_in_one_line(text: str) -> None:
@@ -116,6 +117,51 @@ def test_what_is_no_port_is_refused_in_one_line(text: str) -> None:
         split_host_port(text, 99)
     assert repr(text) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("a", "A-1.example.org", "example.org.", "db_1", "_meshnet._tcp.example", "1a", "4.a"),
+        *("x" * 63, ".".join(["x" * 63] * 3 + ["x" * 61]), "Zürich.example", "0.0.0.0"),
+    ],
+)
+def test_host_names_and_ipv4_addresses_are_hosts(host: str) -> None:
+    assert split_host_port(host, 7) == (host, 7)
+    assert split_host_port(f"{host}:1", 7) == (host, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["fe80::1%eth0", "2001:db8:1:2:3:4:5:6", "::a:678f", "::", "::9999"]
+)
+def test_an_ipv6_address_that_can_be_read_in_one_way_needs_no_brackets(text: str) -> None:
+    assert split_host_port(text, 7) == (text, 7)
+    assert split_host_port(f"[{text}]:1", 7) == (text, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *((text, "is not a host name") for text in ("a b", " a", "a\n", "-x", "a-", "a..b", ".a")),
+        *(
+            (text, "is not a host name")
+            for text in ("x" * 64, "a." * 127, "a@b", "a*", "[", "é" * 70)
+        ),
+        *((text, "is no IPv4 address") for text in ("300.1.1.1", "10.0.0", "127.1", "6783", "a.1")),
+        *((text, "not a URL") for text in ("http://foo", "tcp://foo:1", "foo/", "10.0.0.0/8")),
+        *((text, "[ADDR]:PORT") for text in ("a:b:c", "[a]:1", "[]:1", "[10.0.0.1]:1", "1::2::3")),
+        *((text, "[ADDR]:PORT") for text in ("2001:db8:1:2:3:4:5:6:6783", "fe80::1%a b", "::1%]")),
+        ("::1:6783", "write [::1:6783] or [::1]:6783"),
+        ("fd00::2:1", "write [fd00::2:1] or [fd00::2]:1"),
+    ],
+)
+def test_what_is_no_host_is_refused_with_what_to_write(text: str, said: str) -> None:
+    for whole in (text, text if ":" in text else f"{text}:1"):
+        with pytest.raises(ValueError) as caught:
+            split_host_port(whole, 99)
+        assert repr(whole) in str(caught.value)
+        assert said in str(caught.value) or text == "["
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["host", "::1", "[::1]", ""])
