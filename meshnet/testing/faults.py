@@ -50,7 +50,7 @@ class FaultKind(enum.Enum):
 
 @define(frozen=True)
 class Fault:
-    """One thing that goes wrong: ``at_s`` after the start, over ``for_s`` later.
+    """One thing that goes wrong: ``at_s`` after the start, over ``for_s`` later (0: at once).
 
     ``hosts`` are numbers into the cluster's list, taken modulo its length.
     """
@@ -148,9 +148,9 @@ def end_faults(cluster: Cluster) -> None:
 
 
 def _plan(cluster: Cluster, fault: Fault) -> None:
+    # The clock keeps this order when both are at one time.
     cluster.clock.call_after(fault.at_s, lambda: fault.begin(cluster))
-    if fault.for_s:
-        cluster.clock.call_after(fault.at_s + fault.for_s, lambda: fault.end(cluster))
+    cluster.clock.call_after(fault.at_s + fault.for_s, lambda: fault.end(cluster))
 
 
 def _draw_fault(rng: SeededRng, kinds: Sequence[FaultKind], hosts: int, duration_s: float) -> Fault:

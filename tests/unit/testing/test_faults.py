@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,22 @@ def test_each_fault_is_noticed_and_the_mesh_heals_after_it(fault: Fault) -> None
     assert quiet.trace.digest != cluster.trace.digest, "it did nothing"
     cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.1)
     check_frames(cluster, SeededRng(1))
+
+
+@pytest.mark.parametrize("fault", EXAMPLES, ids=lambda fault: fault.kind.value)
+def test_a_fault_of_no_time_is_over_at_once(fault: Fault) -> None:
+    cluster = cluster_of(3)
+    schedule(cluster, [evolve(fault, for_s=0.0)])
+    cluster.run_for(fault.at_s)
+    assert all(host.up for host in cluster.hosts)
+    ways = [
+        cluster.network.way(one.address, other.address)
+        for one in cluster.hosts
+        for other in cluster.hosts
+        if one is not other
+    ]
+    assert not any(way.cut for way in ways)
+    assert {(way.conditions.loss, way.conditions.burst_loss) for way in ways} == {(0.0, None)}
 
 
 def test_a_mesh_that_is_not_settled_is_told_of() -> None:
