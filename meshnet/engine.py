@@ -34,6 +34,7 @@ from meshnet.events import (
     DialFailed,
     Event,
     IdentityConflict,
+    MtuDiffered,
     PeerDiscovered,
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
@@ -569,6 +570,9 @@ class Engine:
         self._records[writer] = record
         if known is None:
             self._events.append(PeerDiscovered(writer, record.nickname, self._loading))
+        ours, theirs = self.config.overlay_mtu, record.overlay_mtu
+        if theirs != ours and (known is None or known.overlay_mtu != theirs):
+            self._events.append(MtuDiffered(writer, ours, theirs))
         if self.config.discovery:
             self._targets.set_discovered(writer, record.endpoints, now)
             self._dial_due(now)

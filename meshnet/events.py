@@ -70,6 +70,14 @@ class IdentityConflict(Value):
     peer: PeerName
 
 
+class MtuDiffered(Value):
+    """``peer`` says that its overlay MTU is another than ours: large frames to it are lost."""
+
+    peer: PeerName
+    our_overlay_mtu: int
+    their_overlay_mtu: int
+
+
 class SessionEstablished(Value):
     """Frames to and from ``peer`` flow, sealed with ``cipher``, to ``remote``."""
 
@@ -166,6 +174,7 @@ Event = (
     | PeerDiscovered
     | ContentIgnored
     | IdentityConflict
+    | MtuDiffered
     | SessionEstablished
     | SessionRenewed
     | SessionLost

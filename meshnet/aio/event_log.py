@@ -25,6 +25,7 @@ from meshnet.events import (
     LoopSuspected,
     MessageAnswered,
     MessageReceived,
+    MtuDiffered,
     PeerDiscovered,
     ProbeAnswered,
     SessionEstablished,
@@ -73,6 +74,9 @@ class EventLog:
                 self._warn_seldom("content ignored", fields)
             case IdentityConflict(peer):
                 self._warn_seldom("one identity on two hosts", {"peer": peer.short})
+            case MtuDiffered(peer, ours, theirs):
+                reason = f"{ours} here, {theirs} there; give both ends the same --mtu"
+                self._warn_seldom("overlay MTU differs", {"peer": peer.short, "reason": reason})
             case SessionEstablished(peer, remote, cipher):
                 addr = str(remote) if isinstance(remote, Endpoint) else "through other peers"
                 fields = {"peer": peer.short, "addr": addr, "cipher": cipher}

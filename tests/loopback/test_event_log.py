@@ -14,6 +14,7 @@ from meshnet.events import (
     IdentityConflict,
     LinkRefused,
     LoopSuspected,
+    MtuDiffered,
     PeerDiscovered,
 )
 from meshnet.ids import Endpoint, PeerName
@@ -93,9 +94,17 @@ ONE, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
         ),
         (FloodLimited(PEER), "too much broadcast", {"side": "00010203"}),
         (FloodLimited(None), "too much broadcast", {"side": "local"}),
+        (
+            MtuDiffered(PEER, 1376, 1400),
+            "overlay MTU differs",
+            {
+                "peer": "00010203",
+                "reason": "1376 here, 1400 there; give both ends the same --mtu",
+            },
+        ),
         (LoopSuspected(ONE), "loop suspected", {"mac": ONE}),
     ],
-    ids=["conflict", "peer's storm", "our storm", "loop"],
+    ids=["conflict", "peer's storm", "our storm", "MTU", "loop"],
 )
 def test_what_is_wrong_on_the_overlay_is_a_warning(
     caplog: pytest.LogCaptureFixture, event: Event, message: str, fields: dict[str, str]

@@ -11,6 +11,7 @@ import pytest
 from meshnet.events import (
     LinkEstablished,
     LinkLost,
+    MtuDiffered,
     PeerDiscovered,
     SessionEstablished,
     SessionLost,
@@ -341,3 +342,19 @@ def test_who_has_lost_all_its_links_does_not_say_that_it_stops() -> None:
     cluster.mend(a, b)
     cluster.run_for(5)
     assert c.events_of(SessionLost) == [], "datagrams between the two go on"
+
+
+def test_another_overlay_mtu_is_told_once_at_both_ends() -> None:
+    cluster = Cluster()
+    one, other = cluster.add("one"), cluster.add("other", overlay_mtu=1400)
+    same = cluster.add("same")
+    for host in (other, same):
+        host.connect(one)
+    cluster.run_until(cluster.meshed, within_s=10)
+    cluster.run_for(30)
+    other.restart()
+    cluster.run_for(30)
+    for host in (one, same):
+        assert host.events_of(MtuDiffered) == [MtuDiffered(other.name, 1376, 1400)]
+    told = [event.peer for event in other.events_of(MtuDiffered)]
+    assert set(told) == {one.name, same.name}

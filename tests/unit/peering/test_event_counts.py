@@ -13,6 +13,7 @@ from meshnet.events import (
     LinkRefused,
     MessageAnswered,
     MessageReceived,
+    MtuDiffered,
     ProbeAnswered,
     UpdatesKept,
     UpdatesLost,
@@ -21,6 +22,7 @@ from meshnet.peering.event_counts import _COUNTED, EventCounts
 from support.samples import ALICE, endpoint
 
 ELSEWHERE = {
+    MtuDiffered,
     LinkRefused,
     ProbeAnswered,
     ContentIgnored,
