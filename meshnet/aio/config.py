@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import NoneType
+from typing import Any, TypeVar, cast
 
-from attrs import define, field
+from attrs import Attribute, define, field, validators
 
 from meshnet.errors import ConfigError
 from meshnet.ids import Endpoint, split_host_port
@@ -22,17 +24,57 @@ MAX_NETWORK_BYTES = 64
 # Our choice. Each costs 0.1 to 0.3 s at a start, and a try with each handshake that fits none.
 MAX_SECRETS = 8
 
+T = TypeVar("T")
 
+
+def _listed(values: Iterable[T]) -> tuple[T, ...]:
+    """As what cannot change later; what is no list is left to the validator."""
+    alone = isinstance(values, str | bytes) or not isinstance(values, Iterable)
+    return cast("tuple[T, ...]", values) if alone else tuple(values)
+
+
+# Of a type each: mypy reads off these what the class takes.
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise ConfigError(f"{values!r}: give a list of addresses, not one string")
-    return tuple(values)
+    return _listed(values)
 
 
 def _secrets(values: Iterable[str | bytes]) -> tuple[str | bytes, ...]:
-    if isinstance(values, str | bytes):
-        raise ConfigError("also_accept: give a list of passwords and psks, not one alone")
-    return tuple(values)
+    return _listed(values)
+
+
+def _is(said: str, *kinds: type) -> Callable[[object, Attribute[Any], object], None]:
+    """A validator: a value of one of these types and, where bool is not one, no bool."""
+
+    def check(_config: object, setting: Attribute[Any], value: object) -> None:
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ConfigError(f"{setting.name} {_shown(setting, value)}: give {said}")
+
+    return check
+
+
+def _are(said: str, *kinds: type) -> Callable[[object, Attribute[Any], object], None]:
+    """A validator: a list of such values, not one alone."""
+
+    def check(_config: object, setting: Attribute[Any], values: object) -> None:
+        if not isinstance(values, tuple | list):
+            shown = _shown(setting, values)
+            raise ConfigError(f"{setting.name} {shown}: give a list of {said}, not one alone")
+        for value in values:
+            if not isinstance(value, kinds):
+                shown = _shown(setting, value)
+                raise ConfigError(f"{setting.name} holds {shown}: give a list of {said}")
+
+    return check
+
+
+def _shown(setting: Attribute[Any], value: object) -> str:
+    """What was given or, of a secret, its type alone."""
+    return repr(value) if setting.repr else f"of type {type(value).__name__}"
+
+
+_TEXT = _is("a text", str)
+_WHOLE = _is("a whole number", int)
+_ADDRESSES = _are("addresses, each a text", str)
 
 
 @define(frozen=True, kw_only=True)
@@ -51,20 +93,32 @@ class MeshConfig:
     and from peers in these are **not encrypted**, where the other end trusts our address likewise.
     """
 
-    nickname: str = ""
-    network: str = "meshnet"
-    listen: str = f":{DEFAULT_PORT}"
-    advertise: tuple[str, ...] = field(default=(), converter=_texts)
-    peers: tuple[str, ...] = field(default=(), converter=_texts)
-    password: str | None = field(default=None, repr=False)
-    psk: bytes | None = field(default=None, repr=False)
-    also_accept: tuple[str | bytes, ...] = field(default=(), converter=_secrets, repr=False)
-    mtu: int = DEFAULT_OVERLAY_MTU
-    discovery: bool = True
-    conn_limit: int = DEFAULT_CONN_LIMIT
-    ciphers: tuple[CipherId, ...] | None = None
-    rekey_after_s: float = REKEY_AFTER_S
-    trusted_subnets: tuple[str, ...] = field(default=(), converter=_texts)
+    nickname: str = field(default="", validator=_TEXT)
+    network: str = field(default="meshnet", validator=_TEXT)
+    listen: str = field(default=f":{DEFAULT_PORT}", validator=_is("a text such as ':6783'", str))
+    advertise: tuple[str, ...] = field(default=(), converter=_texts, validator=_ADDRESSES)
+    peers: tuple[str, ...] = field(default=(), converter=_texts, validator=_ADDRESSES)
+    password: str | None = field(
+        default=None, repr=False, validator=_is("a text, or None", str, NoneType)
+    )
+    psk: bytes | None = field(
+        default=None, repr=False, validator=_is("bytes, or None", bytes, NoneType)
+    )
+    also_accept: tuple[str | bytes, ...] = field(
+        default=(),
+        converter=_secrets,
+        repr=False,
+        validator=_are("passwords (text) and psks (bytes)", str, bytes),
+    )
+    mtu: int = field(default=DEFAULT_OVERLAY_MTU, validator=_WHOLE)
+    discovery: bool = field(default=True, validator=_is("True or False", bool))
+    conn_limit: int = field(default=DEFAULT_CONN_LIMIT, validator=_WHOLE)
+    ciphers: tuple[CipherId, ...] | None = field(
+        default=None,
+        validator=validators.optional(_are("members of CipherId", CipherId)),
+    )
+    rekey_after_s: float = field(default=REKEY_AFTER_S, validator=_is("a number", int, float))
+    trusted_subnets: tuple[str, ...] = field(default=(), converter=_texts, validator=_ADDRESSES)
 
     def __attrs_post_init__(self) -> None:
         secrets = [secret for secret in self.secrets if secret is not None]
@@ -143,6 +197,8 @@ def _subnet(text: str) -> Subnet:
 
 def parse_peer(text: str) -> tuple[str, int]:
     """(host, port) of an address to dial. Raises ConfigError."""
+    if not isinstance(text, str):
+        raise ConfigError(f"peer {text!r}: write HOST or HOST:PORT, as a text")
     try:
         host, port = split_host_port(text, DEFAULT_PORT)
     except ValueError as error:

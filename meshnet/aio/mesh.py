@@ -87,7 +87,7 @@ class Mesh:
     ) -> None:
         self.config = config if config is not None else MeshConfig()
         if state is not None and not hasattr(state, "identity_seed"):
-            raise ConfigError(f"{state!r} is no state; give FileState(Path(DIRECTORY))")
+            raise ConfigError(f"{state!r} is no state; give FileState(DIRECTORY)")
         if port is not None and not hasattr(port, "read_frames"):
             raise ConfigError(f"{port!r} is no frame port; state is the third argument")
         self._port = port
@@ -214,6 +214,7 @@ class Mesh:
     @property
     def address(self) -> str:
         """``HOST:PORT`` listened on; usable as another mesh's peer when the host is specific."""
+        _ = self._running
         return join_host_port(*self._listen)
 
     @property
@@ -235,10 +236,12 @@ class Mesh:
         """Replicated state shared by all peers that open a channel of this name and type.
 
         ``kind``: a class of `meshnet.crdt`, or a `Lattice` of your own. Needs no TAP and no root.
-        Raises ConfigError for a name that cannot be one.
+        Raises ConfigError for a name that cannot be one, of the channel or of the type.
         """
         if not (isinstance(kind, type) and issubclass(kind, Lattice)):
             raise ConfigError(f"{kind!r} is no replicated type; see meshnet.crdt")
+        if not hasattr(kind, "name"):
+            raise ConfigError(f"{kind.__name__} has no name; give the class an attribute `name`")
         engine = self._running
         opened = engine.open_channel(name, kind, time.monotonic())
         known = self._channels.get(opened.id)
@@ -282,8 +285,7 @@ class Mesh:
         acknowledged. Raises DeliveryError when that fails: it may have been delivered all the same
         if only the answers were lost. Raises ValueError for what is too long.
         """
-        if not isinstance(peer, PeerName):
-            raise ConfigError(f"{peer!r} is no PeerName; `find_peers` gives those of a nickname")
+        _check_peer_name(peer)
         engine, now = self._running, time.monotonic()
         number = engine.unicast.send(peer, topic, payload, timeout_s=timeout_s, now=now)
         await self._post_office.answer(number, self._drain)
@@ -383,7 +385,11 @@ class Mesh:
         return self._running.find_peers(text)
 
     async def ping(self, peer: PeerName, *, timeout_s: float = 1.0) -> float | None:
-        """Round trip through the data session in seconds; None: no session, or no answer."""
+        """Round trip through the data session in seconds; None: no session, or no answer.
+
+        Raises ConfigError for what is no PeerName.
+        """
+        _check_peer_name(peer)
         probe_id = self._running.ping(peer, time.monotonic())
         if probe_id is None:
             return None
@@ -403,7 +409,11 @@ class Mesh:
         return self._running.reports.targets(time.monotonic())
 
     def explain(self, peer: PeerName) -> Explanation:
-        """Why ``peer`` is connected as it is, or is not."""
+        """Why ``peer`` is connected as it is, or is not.
+
+        Raises ConfigError for what is no PeerName.
+        """
+        _check_peer_name(peer)
         return self._running.reports.explain(peer, time.monotonic())
 
     def explain_address(self, address: str) -> Explanation | None:
@@ -532,3 +542,9 @@ class Mesh:
 
 def _random_u64() -> int:
     return int.from_bytes(os.urandom(8), "big")
+
+
+def _check_peer_name(peer: object) -> None:
+    """A nickname, or a name's digits, would find nobody and say nothing. Raises ConfigError."""
+    if not isinstance(peer, PeerName):
+        raise ConfigError(f"{peer!r} is no PeerName; `find_peers` gives those of a nickname")

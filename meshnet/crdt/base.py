@@ -212,7 +212,12 @@ def read_value(cursor: Cursor) -> bytes:
 
 
 def check_value(value: bytes) -> bytes:
-    """``value``, as what cannot change later. Raises ValueError when nobody would accept it."""
+    """``value``, as what cannot change later. Raises ValueError when nobody would accept it.
+
+    TypeError for what is no bytes.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{value!r} is no value: give bytes")
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(f"value of {len(value)} bytes: at most {MAX_VALUE_BYTES} are allowed")
     return bytes(value)

@@ -47,8 +47,11 @@ class Counter(Lattice[ValueChange[int]]):
     def add(self, origin: Origin, amount: int) -> Self:
         """Count ``amount``, which may be negative; 0 gives bottom.
 
-        Raises CounterExhausted when a total of ``origin`` would reach 2**64 - 1.
+        Raises TypeError for what is no int, CounterExhausted when a total of ``origin`` would reach
+        2**64 - 1.
         """
+        if not isinstance(amount, int):
+            raise TypeError(f"{amount!r} is no amount: give an int")
         delta = type(self)()
         if amount == 0:
             return delta

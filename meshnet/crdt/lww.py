@@ -151,7 +151,8 @@ class LwwMap(KeyedLattice[KeyChange]):
         return self._written(origin.peer, key, value)
 
     def remove(self, origin: Origin, key: str) -> Self:
-        """Bottom when ``key`` is not there. Raises CounterExhausted as `put` does."""
+        """Bottom when ``key`` is not there. Raises what `put` does."""
+        pack_text(key, MAX_KEY_BYTES)
         return self._written(origin.peer, key, None) if key in self else type(self)()
 
     def _written(self, writer: PeerName, key: str, value: bytes | None) -> Self:

@@ -118,6 +118,7 @@ class _ObservedRemove(KeyedLattice[ChangeT]):
 
         Called as all mutators are, though who removes takes no dot.
         """
+        pack_text(key, MAX_KEY_BYTES)
         delta = type(self)()
         self._remove_seen(key, delta)
         return delta

@@ -23,18 +23,19 @@ from meshnet.gossip.comparison import Comparison
 from meshnet.gossip.exchange import Changed, Gossip
 from meshnet.gossip.fold import Fold, overlook
 from meshnet.gossip.fragments import (
+    MAX_CHANNEL_NAME_BYTES,
     MAX_FRAGMENT_BYTES,
     MAX_KEY_BYTES,
+    MAX_TYPE_NAME_BYTES,
     MAX_VALUE_BYTES,
     Fragment,
-    pack_channel,
 )
 from meshnet.gossip.keeper import Keeper
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
 from meshnet.values import Value
-from meshnet.wire.cursor import MalformedError
+from meshnet.wire.cursor import MalformedError, pack_text
 
 LatticeT = TypeVar("LatticeT", bound=Lattice[Any])
 
@@ -247,12 +248,16 @@ class Channels:
         Raises ConfigError for a name that cannot be one.
         """
         channel = ChannelId(name, kind.name)
-        try:
-            pack_channel(channel)
-        except ValueError as error:
-            raise ConfigError(f"channel name {error}") from None
-        if not name:
-            raise ConfigError("a channel's name is empty")
+        for what, text, max_bytes in (
+            ("channel name", name, MAX_CHANNEL_NAME_BYTES),
+            (f"{kind.__name__}.name", kind.name, MAX_TYPE_NAME_BYTES),
+        ):
+            try:
+                pack_text(text, max_bytes)
+            except (ValueError, TypeError) as error:
+                raise ConfigError(f"{what} {error}") from None
+            if not text:
+                raise ConfigError(f"{what} is empty")
         opened = self._open.get(channel)
         if opened is None:
 

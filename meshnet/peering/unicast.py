@@ -84,11 +84,14 @@ class Unicast:
     ) -> int:
         """Begin to send: the number that a `MessageAnswered` will bear.
 
-        Raises ValueError for what nobody would accept, and LocalProtocolError when too many wait
-        or ``peer`` is this one.
+        Raises ValueError for what nobody would accept, TypeError for a payload that is no bytes
+        or a topic that is no text, and LocalProtocolError when too many wait or ``peer`` is this
+        one.
         """
         if peer == self._our_name:
             raise LocalProtocolError("a message to this peer itself")
+        if not isinstance(payload, bytes | bytearray | memoryview):
+            raise TypeError(f"{payload!r} is no payload: give bytes")
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise ValueError(f"message of {len(payload)} bytes: at most {MAX_PAYLOAD_BYTES}")
         if len(self._unanswered) >= MAX_UNANSWERED:
@@ -142,6 +145,8 @@ class Unicast:
     def _receive_message(self, peer: PeerName, cursor: Cursor, now: float) -> None:
         life, number = cursor.read_u64(), cursor.read_u64()
         topic, payload = cursor.read_text(MAX_TOPIC_BYTES), cursor.read_rest()
+        if not isinstance(payload, bytes | bytearray | memoryview):
+            raise TypeError(f"{payload!r} is no payload: give bytes")
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise MalformedError(f"message of {len(payload)} bytes")
         answer = Answer.DELIVERED

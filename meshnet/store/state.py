@@ -24,9 +24,9 @@ _MAX_GENERATION = 2**24 - 1
 class FileState:
     """A `StatePort` on disk. One process at a time holds a directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | str) -> None:
         """Open, or make, the state. Raises StateError with one line that says what to do."""
-        self.directory = directory
+        self.directory = directory = Path(directory)
         try:
             missing = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

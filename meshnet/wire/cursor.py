@@ -87,7 +87,12 @@ def is_clean(text: str) -> bool:
 
 
 def pack_text(text: str, max_bytes: int) -> bytes:
-    """The form `Cursor.read_text` reads; raises ValueError when it would not read it back."""
+    """The form `Cursor.read_text` reads; raises ValueError when it would not read it back.
+
+    TypeError for what is no text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is no text: give a str")
     raw = text.encode()
     if len(raw) > min(max_bytes, 255) or not is_clean(text):
         raise ValueError(f"{text!r}: at most {max_bytes} bytes of text without control characters")

@@ -14,7 +14,7 @@ import pytest
 
 from meshnet import Mesh, MeshConfig
 from meshnet.aio import channel as channel_module
-from meshnet.crdt import Counter, ElementChange, LwwMap, OrSet
+from meshnet.crdt import Counter, ElementChange, Lattice, LwwMap, OrSet
 from meshnet.crdt.base import MAX_VALUE_BYTES
 from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.store.state import FileState
@@ -101,6 +101,26 @@ def test_one_name_and_two_types_are_two_channels() -> None:
             assert a.channel("same", OrSet) is a.channel("same", OrSet)
             with pytest.raises(ConfigError, match="mesh's own"):
                 a.channel("topology", OrSet)
+
+    run(test)
+
+
+def test_a_type_s_name_is_asked_for_by_its_own_name() -> None:
+    class Named(Counter):
+        name = "x" * 33
+
+    async def test() -> None:
+        async with mesh() as a:
+            with pytest.raises(ConfigError, match="NoName has no name; give the class"):
+                a.channel("c", type("NoName", (Lattice,), {}))
+            with pytest.raises(ConfigError, match=r"Named\.name 'x+': at most 32 bytes"):
+                a.channel("c", Named)
+            with pytest.raises(ConfigError, match=r"channel name 'x+': at most 64 bytes"):
+                a.channel("x" * 65, Counter)
+            with pytest.raises(ConfigError, match="channel name is empty"):
+                a.channel("", Counter)
+            with pytest.raises(ConfigError, match="channel name 5 is no text: give a str"):
+                a.channel(5, Counter)  # type: ignore[arg-type]
 
     run(test)
 

@@ -7,11 +7,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
 from meshnet import Mesh, MeshConfig
 from meshnet.errors import ConfigError, ListenError, LocalProtocolError, TapError
+from meshnet.ids import PeerName
 from meshnet.report import ConnectionReport
 from meshnet.testing import MemoryPort, MemoryState
 from meshnet.wire.ciphers import CipherId
@@ -285,6 +287,36 @@ def test_a_mesh_that_has_ended_says_so() -> None:
 def test_a_mesh_that_is_not_started_says_so() -> None:
     with pytest.raises(LocalProtocolError, match="async with Mesh"):
         Mesh().report()
+
+
+def test_a_mesh_that_is_not_started_has_no_address() -> None:
+    async def test() -> None:
+        mesh = Mesh(MeshConfig(listen="127.0.0.1:0", psk=PSK))
+        for _ in range(2):
+            with pytest.raises(LocalProtocolError, match="not started, or has ended"):
+                _ = mesh.address
+            async with mesh:
+                assert mesh.address.startswith("127.0.0.1:")
+
+    run(test)
+
+
+def test_what_is_asked_of_a_peer_takes_its_name_and_no_nickname() -> None:
+    async def test() -> None:
+        async with Mesh(MeshConfig(listen="127.0.0.1:0", psk=PSK)) as mesh:
+            said = "'host-b' is no PeerName; `find_peers` gives those of a nickname"
+            wrong: Any = "host-b"
+            with pytest.raises(ConfigError, match=said):
+                await mesh.send(wrong, "topic", b"")
+            with pytest.raises(ConfigError, match=said):
+                await mesh.ping(wrong)
+            with pytest.raises(ConfigError, match=said):
+                mesh.explain(wrong)
+            text: Any = "hello"
+            with pytest.raises(TypeError, match="'hello' is no payload: give bytes"):
+                await mesh.send(PeerName(bytes(16)), "topic", text)
+
+    run(test)
 
 
 def test_a_password_and_a_psk_exclude_each_other() -> None:

@@ -139,3 +139,10 @@ def test_a_full_disk_at_start_is_one_clear_line(
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(StateError, match=r"cannot keep state in .*No space left on device"):
         FileState(directory)
+
+
+def test_a_directory_may_be_named_by_a_text(tmp_path: Path) -> None:
+    state = FileState(str(tmp_path / "state"))
+    state.close()
+    assert (tmp_path / "state" / "identity").exists()
+    assert state.directory == tmp_path / "state"
