@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from meshnet import testing
 from meshnet.testing import Cluster, strategies
@@ -16,12 +17,19 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 def test_the_mesh_on_the_page_does_what_the_page_says() -> None:
     names: dict[str, object] = {}
     for block in BLOCKS:
-        if "cluster" in block:
+        if "cluster" in block and "hypothesis" not in block:
             exec(block, names)
     cluster = names["cluster"]
     assert isinstance(cluster, Cluster)
     cluster.run_for(20.0)
     assert cluster.meshed()
+
+
+def test_the_drawn_schedules_on_the_page_are_survived() -> None:
+    names: dict[str, Any] = {}
+    [block] = [block for block in BLOCKS if "hypothesis" in block]
+    exec(block, names)
+    names["test_a_set_survives"]()
 
 
 def test_every_public_name_stands_on_the_page() -> None:
