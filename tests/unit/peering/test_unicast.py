@@ -11,6 +11,7 @@ from meshnet.peering import unicast
 from meshnet.peering.unicast import MAX_PAYLOAD_BYTES, MAX_UNANSWERED
 from meshnet.testing import Cluster, Host
 from meshnet.wire.datagram import PartType, pack_part
+from support.tree import ROOT
 
 TOPIC = "tests"
 
@@ -221,3 +222,10 @@ def test_those_that_wait_are_bounded() -> None:
         send(one, other, b"")
     with pytest.raises(LocalProtocolError, match="wait for an answer"):
         send(one, other, b"")
+
+
+def test_the_page_has_the_bounds() -> None:
+    page = " ".join((ROOT / "docs/messages.md").read_text(encoding="utf-8").split())
+    assert f"At most {unicast.MAX_UNANSWERED} messages of yours" in page
+    assert f"More than {unicast.MAX_PAYLOAD_BYTES} bytes" in page
+    assert f"a topic of more than {unicast.MAX_TOPIC_BYTES}," in page
