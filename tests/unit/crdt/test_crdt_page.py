@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshnet.crdt import Lattice
+from meshnet.crdt import KeyedLattice, Lattice
 from support.channels import ALL_TYPES
 from support.tree import ROOT
 
@@ -27,7 +27,7 @@ def members(kind: type[Lattice[Any]]) -> dict[str, object]:
     return {
         name: member
         for name, member in inspect.getmembers(kind)
-        if not name.startswith("_") and not hasattr(Lattice, name) and name != "name"
+        if not name.startswith("_") and not hasattr(KeyedLattice, name) and name != "name"
     }
 
 
