@@ -39,6 +39,7 @@ fi
 
 say "installing meshnet with its dependencies into .venv (log: .venv/install.log)"
 SECONDS=0
+: >"$venv/install.log" # Now, since what reads it may come before what writes it.
 "$venv/bin/python" -m pip install --no-input --disable-pip-version-check -e "$what" \
   >"$venv/install.log" 2>&1 </dev/null &
 pip=$!
