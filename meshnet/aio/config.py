@@ -181,9 +181,9 @@ class MeshConfig:
     def listen_address(self) -> tuple[str, int]:
         """(host, port); an empty host is every address."""
         try:
-            return split_host_port(self.listen, None)
+            return split_host_port(self.listen, DEFAULT_PORT)
         except ValueError as error:
-            raise ConfigError(f"listen address {error}; write [HOST]:PORT") from None
+            raise ConfigError(f"listen address {error}") from None
 
 
 def _subnet(text: str) -> Subnet:
