@@ -29,6 +29,9 @@ class Timers(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._serial = 0
 
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
     def set(self, key: K, deadline: float) -> None:
         self._serial += 1
         self._deadlines[key] = (deadline, self._serial)

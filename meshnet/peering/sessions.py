@@ -228,7 +228,10 @@ class SessionKeeper:
 
     def handle_timer(self, now: float) -> None:
         calls = 0
-        while calls < CALLS_AT_ONCE and (due := self._timers.pop_first_due(now)) is not None:
+        # No more than there are now: what is due again at once has its turn after the frames'.
+        for _ in range(len(self._timers)):
+            if calls == CALLS_AT_ONCE or (due := self._timers.pop_first_due(now)) is None:
+                break
             task, peer = due
             calls += task in _CALLS
             pair = self._pairs.get(peer)
