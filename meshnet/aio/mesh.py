@@ -149,15 +149,17 @@ class Mesh:
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             if state is not None:
                 _last_start[state] = state.generation
-                self._kept_targets = KeptTargets(state)
-                for target in unusable:
-                    self._kept_targets.drop(target)
             await self._driver.start()
         except BaseException:
             self._driver = self._engine = None
             listener.close()
             udp.close()
             raise
+        if state is not None:
+            # Only now: it writes beside us, and who fails to start gives the state back at once.
+            self._kept_targets = KeptTargets(state)
+            for target in unusable:
+                self._kept_targets.drop(target)
         return self
 
     def _connect_kept(self, engine: Engine) -> list[str]:

@@ -54,10 +54,13 @@ def test_a_start_that_the_port_refuses_leaves_nothing_that_the_next_trips_over(r
             raise TapError("gone already")
 
     async def test() -> None:
-        port = Refusing()
+        port, state = Refusing(), MemoryState()
+        state.keep_targets(["no address"])
         with pytest.raises(TapError):
-            await Mesh(ALONE, port).__aenter__()
+            await Mesh(ALONE, port, state).__aenter__()
         port.close()
+        await asyncio.sleep(0.05)
+        assert state.targets == ("no address",), "nothing is written after a start that failed"
         async with Mesh(ALONE) as a, Mesh(told_of(a)) as b:
             await b.wait_connected()
 
