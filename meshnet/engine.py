@@ -375,6 +375,18 @@ class Engine:
         if self.data_path.messages:
             self._receive_messages(now)
 
+    def _mind_silence(self, now: float) -> None:
+        """Who does not answer by UDP is asked by its link, and gone if it does not answer either.
+
+        A host that loses power sends no RST: else TCP would wait for a quarter of an hour.
+        """
+        suspected, self._sessions.suspected = self._sessions.suspected, []
+        silent, self._sessions.silent = self._sessions.silent, []
+        for peer in suspected:
+            self.links.suspect(peer, now)
+        for peer in silent:
+            self.links.end_if_silent(peer, now)
+
     def _receive_messages(self, now: float) -> None:
         messages, self.data_path.messages = self.data_path.messages, []
         for peer, kind, body in messages:
@@ -402,6 +414,7 @@ class Engine:
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
+        self._mind_silence(now)
         if self.data_path.paths_changed:
             self._router.compute(now)
         self.data_path.handle_timer(now)

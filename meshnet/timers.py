@@ -61,23 +61,27 @@ class Timers(Generic[K]):
 
     def pop_due(self, now: float) -> list[K]:
         """All keys whose deadline is not after ``now``, in order; they are no longer set."""
-        due: list[K] = []
+        return [key for key, _ in self.pop_due_with_deadlines(now)]
+
+    def pop_due_with_deadlines(self, now: float) -> list[tuple[K, float]]:
+        """As `pop_due`, each with its deadline: for whom it matters how late it is."""
+        due: list[tuple[K, float]] = []
         while self._has_due(now):
             due.append(self._pop())
         return due
 
     def pop_first_due(self, now: float) -> K | None:
         """The first of them alone, for who does a bounded amount of work at once."""
-        return self._pop() if self._has_due(now) else None
+        return self._pop()[0] if self._has_due(now) else None
 
     def _has_due(self, now: float) -> bool:
         self._drop_replaced()
         return bool(self._heap) and self._heap[0][0] <= now
 
-    def _pop(self) -> K:
-        _, _, key = heapq.heappop(self._heap)
+    def _pop(self) -> tuple[K, float]:
+        deadline, _, key = heapq.heappop(self._heap)
         del self._deadlines[key]
-        return key
+        return key, deadline
 
     def _drop_replaced(self) -> None:
         heap = self._heap

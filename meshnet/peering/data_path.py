@@ -70,6 +70,7 @@ class DataPath:
 
     ``confirmed`` collects sessions whose first datagram has just proved the other end's keys, and
     ``probe_acks`` answered probes (session, probe id): both for the session keeper to drain.
+    ``unanswered`` are those by which something was sent for the first time since they were heard.
     ``messages`` are parts that concern neither frames nor sessions, with who sent them.
     """
 
@@ -89,6 +90,7 @@ class DataPath:
         self.confirmed: list[Session] = []
         self.probe_acks: list[tuple[Session, int]] = []
         self.messages: list[tuple[PeerName, PartType, bytes]] = []
+        self.unanswered: list[Session] = []
         self._by_index: dict[int, Session] = {}
         self._current: dict[PeerName, Session] = {}
         self._datagrams: list[Datagram] = []
@@ -259,10 +261,12 @@ class DataPath:
         if conflict is not None:
             self._events.append(conflict)
 
-    def send_part(self, peer: PeerName, part: bytes, now: float) -> bool:
+    def send_part(
+        self, peer: PeerName, part: bytes, now: float, *, wants_answer: bool = True
+    ) -> bool:
         """Send a packed part in the session with ``peer``; False when there is none."""
         session = self._current.get(peer)
-        return session is not None and self._send(session, part, now)
+        return session is not None and self._send(session, part, now, wants_answer=wants_answer)
 
     def send_probe(self, session: Session, probe_id: int, now: float) -> None:
         """Ask the other end of ``session`` for a sign of life."""
@@ -288,6 +292,7 @@ class DataPath:
         remote = session.remote
         if not session.is_clear or type(remote) is not Endpoint or session.spent(now):
             return self._send(session, part, now)
+        self._expect_answer(session, now)
         self._datagrams.append((session.write_clear(part), remote))
         self.counters.datagrams_sent += 1
         return True
@@ -317,11 +322,24 @@ class DataPath:
                 else:
                     drops[DropReason.UNTRUSTED] += 1  # All else has to be sealed.
 
-    def _send(self, session: Session, parts: bytes, now: float) -> bool:
-        """Seal and send; False, and counted, when nothing may be sealed by ``session``."""
+    def _expect_answer(self, session: Session, now: float) -> None:
+        """Watch for silence from now on, unless that is so already."""
+        if session.unanswered_since <= session.last_received_at:
+            session.unanswered_since = now
+            self.unanswered.append(session)
+
+    def _send(
+        self, session: Session, parts: bytes, now: float, *, wants_answer: bool = True
+    ) -> bool:
+        """Seal and send; False, and counted, when nothing may be sealed by ``session``.
+
+        ``wants_answer``: false of what is an answer itself, or the last one would be waited for.
+        """
         if session.spent(now):
             self.counters.drops[DropReason.EXPIRED_KEY] += 1
             return False
+        if wants_answer:
+            self._expect_answer(session, now)
         datagram = session.seal(parts)
         remote = session.remote
         if type(remote) is Endpoint:
@@ -384,7 +402,8 @@ class DataPath:
                 if len(body) != PROBE_BYTES:
                     counters.drops[DropReason.MALFORMED_PART] += 1
                 elif part_type == PartType.PROBE:
-                    self._send(session, pack_part(PartType.PROBE_ACK, body), now)
+                    ack = pack_part(PartType.PROBE_ACK, body)
+                    self._send(session, ack, now, wants_answer=False)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
             elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):

@@ -288,9 +288,22 @@ class LinkKeeper:
         keys_at = link.protocol.next_deadline()
         self._timers.set((_Task.PING, link.id), min(deadline, keys_at))
 
+    def suspect(self, peer: PeerName, now: float) -> None:
+        """``peer`` is silent by UDP: does its link still live?"""
+        if (link := self._by_peer.get(peer)) is not None:
+            self._suspect(link, now)
+
+    def end_if_silent(self, peer: PeerName, now: float) -> None:
+        """``peer`` is lost by UDP. If its link has not answered `suspect` either, it is gone."""
+        link = self._by_peer.get(peer)
+        if link is None or link.suspected_at is None or link.heard_at > link.suspected_at:
+            return
+        silent_s = now - link.heard_at
+        self.close(link, CloseCode.TIMEOUT, f"nothing heard for {silent_s:.1f} s", now)
+
     def _suspect(self, link: Link, now: float) -> None:
         """End ``link`` unless it is heard soon."""
-        if link.suspected_at is None:
+        if link.suspected_at is None or link.heard_at > link.suspected_at:
             link.suspected_at = now
             self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
             self._timers.set((_Task.PING, link.id), now + LINK_SUSPECT_S)

@@ -43,7 +43,6 @@ class Pair:
     outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
     probes: dict[int, tuple[float, bool]] = field(factory=dict)
     """probe id -> (sent at, asked for by a user)."""
-    lost_in_a_row: int = 0
     calls: dict[Remote, str] = field(factory=dict)
     """What the last call to each address gave."""
 

@@ -17,6 +17,7 @@ from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.floods import HandshakeGuard
 from meshnet.peering.pair import Pair
+from meshnet.peering.silence import Sign, SilenceWatch
 from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.timers import Timers, on_the_second
@@ -46,7 +47,6 @@ FIRST_DIRECT_S = 1.0
 DIRECT_INTERVAL_S = 20.0
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 2.0
-PROBES_LOST_UNTIL_RENEWAL = 3
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
 # Stamps of peers heard last. One that is forgotten lets an old message be answered once more, and
@@ -103,6 +103,11 @@ class SessionKeeper:
         self._last_stamps: dict[PeerName, int] = {}
         self._pending: dict[int, Pair] = {}
         self._timers: Timers[tuple[_Task, PeerName]] = Timers()
+        self._silence = SilenceWatch()
+        self.suspected: list[PeerName] = []
+        """Peers that have fallen silent; for the engine to drain, as ``silent`` is."""
+        self.silent: list[PeerName] = []
+        """Those of them that are lost."""
         self._next_probe_id = 1
         self._datagrams: list[Datagram] = []
         self._relayed: list[tuple[bytes, PeerName]] = []
@@ -217,7 +222,18 @@ class SessionKeeper:
             pair = self._pairs.get(session.peer)
             if pair is not None:
                 self._probe_answered(pair, probe_id, now)
+                if pair.current is session and not session.is_unanswered:
+                    # An idle node is woken by keepalives only, not to find that all is well.
+                    self._silence.forget(pair.peer)
         self._data_path.probe_acks.clear()
+
+    def _watch_silence(self) -> None:
+        """Take up what was sent and wants an answer."""
+        for session in self._data_path.unanswered:
+            pair = self._pairs.get(session.peer)
+            if pair is not None and pair.current is session:
+                self._silence.sent(pair)
+        self._data_path.unanswered.clear()
 
     def ping(self, peer: PeerName, now: float) -> int | None:
         """Probe ``peer`` for a user; `ProbeAnswered` has the id. None: no session."""
@@ -249,12 +265,27 @@ class SessionKeeper:
                 self._expire(pair, now)
             else:
                 self._drop(pair, "the link was not restored in time")
+        for pair, sign in self._silence.look(self._pairs, now):
+            self._mind_silence(pair, sign, now)
+
+    def _mind_silence(self, pair: Pair, sign: Sign, now: float) -> None:
+        assert pair.current is not None, "who has no session cannot fall silent"
+        if sign is Sign.LOST:
+            self.silent.append(pair.peer)
+            self._give_up(pair, pair.current, now)
+            return
+        if sign is Sign.SUSPECT:
+            self.suspected.append(pair.peer)
+        self._probe(pair, pair.current, now, for_user=False)
 
     def next_deadline(self) -> float | None:
-        return self._timers.next_deadline()
+        deadlines = (self._timers.next_deadline(), self._silence.next_deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """Handshake datagrams for the UDP socket."""
+        if self._data_path.unanswered:
+            self._watch_silence()
         datagrams, self._datagrams = self._datagrams, []
         return datagrams
 
@@ -503,7 +534,7 @@ class SessionKeeper:
             self._keep_former(pair, replaced)
         self._watch_expiry(pair)
         self._data_path.use_session(session)
-        pair.attempts, pair.lost_in_a_row = 0, 0
+        pair.attempts = 0
         # Reached by their call: ours is no longer needed, and may never be answered.
         self._drop_pending(pair, overdue=False)
         pair.called(session.remote, "answered")
@@ -545,11 +576,7 @@ class SessionKeeper:
         for probe_id in overdue:
             del pair.probes[probe_id]
             pair.outcomes.append(False)
-            pair.lost_in_a_row += 1
         if pair.current is None:
-            return
-        if pair.lost_in_a_row >= PROBES_LOST_UNTIL_RENEWAL:
-            self._give_up(pair, pair.current, now)
             return
         moved = pair.current.clear_with is not None and not pair.current.is_clear
         if (pair.current.half_spent or moved) and pair.pending is None:
@@ -562,8 +589,10 @@ class SessionKeeper:
 
         It is still received by, as what ails may ail in one direction only.
         """
-        pair.reason = f"{pair.lost_in_a_row} probes in a row were lost; calling anew"
-        pair.lost_in_a_row = 0
+        silent_s = now - session.unanswered_since
+        pair.reason = f"nothing was heard for {silent_s:.1f} s, nor was any probe answered"
+        pair.outcomes.extend(False for _ in pair.probes)
+        pair.probes.clear()
         pair.current = None
         self._keep_former(pair, session)
         self._data_path.stop_using(session)
@@ -578,7 +607,6 @@ class SessionKeeper:
         rtt_s = now - sent_at
         pair.rtt_s = rtt_s if pair.rtt_s is None else pair.rtt_s + _RTT_GAIN * (rtt_s - pair.rtt_s)
         pair.outcomes.append(True)
-        pair.lost_in_a_row = 0
         if for_user:
             self._events.append(ProbeAnswered(pair.peer, probe_id, rtt_s))
 
@@ -589,6 +617,7 @@ class SessionKeeper:
             self._pending.pop(pair.pending.our_index, None)
         for task in _Task:
             self._timers.cancel((task, pair.peer))
+        self._silence.forget(pair.peer)
         del self._pairs[pair.peer]
         if self._by_static.get(pair.static) is pair:
             del self._by_static[pair.static]

@@ -161,7 +161,8 @@ class Unicast:
             elif window.accept(number):
                 self._events.append(MessageReceived(peer, topic, payload))
         body = life.to_bytes(8, "big") + number.to_bytes(8, "big") + bytes((answer,))
-        self._data_path.send_part(peer, pack_part(PartType.MESSAGE_ACK, body), now)
+        ack = pack_part(PartType.MESSAGE_ACK, body)
+        self._data_path.send_part(peer, ack, now, wants_answer=False)
 
     def _window(self, peer: PeerName, life: int) -> ReplayWindow:
         known = self._seen.pop(peer, None)

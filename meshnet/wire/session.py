@@ -36,6 +36,8 @@ class Session:
     confirmed: bool = False
     send_counter: int = 0
     last_received_at: float = 0.0
+    unanswered_since: float = -1.0
+    """When something was sent that wants an answer, for the first time since the last was heard."""
     window: ReplayWindow = field(factory=ReplayWindow)
     key_life: KeyLife = DEFAULT_KEY_LIFE
     clear_with: Endpoint | None = None
@@ -51,6 +53,11 @@ class Session:
     def is_clear(self) -> bool:
         """Whether frames are sent in clear. A peer that has moved is not sent any."""
         return self.clear_with is not None and self.clear_with == self.remote
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing was heard since something was sent."""
+        return self.unanswered_since > self.last_received_at
 
     @property
     def cipher_name(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from meshnet.discovery import backoff
 from meshnet.events import LinkEstablished, SessionLost
-from meshnet.peering import sessions
+from meshnet.peering import sessions, silence
 from meshnet.testing import BurstLoss, Cluster, Host, Transport
 from meshnet.wire import replay
 from meshnet.wire.link import LinkProtocol
@@ -75,7 +75,7 @@ def no_redialling(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_renewal(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sessions, "PROBES_LOST_UNTIL_RENEWAL", 10**9)
+    patch.setattr(silence, "LOST_S", NEVER_S)
 
 
 def no_joining_of_pieces(patch: pytest.MonkeyPatch) -> None:

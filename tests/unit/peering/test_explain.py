@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from meshnet.peering.sessions import PROBE_INTERVAL_S, PROBES_LOST_UNTIL_RENEWAL
+from meshnet.peering.sessions import PROBE_INTERVAL_S
+from meshnet.peering.silence import LOST_S
 from meshnet.report import CauseReport, ExplainCause, Explanation
 from meshnet.testing import Cluster, Host
 from meshnet.testing.connections import DIAL_TIMEOUT_S
@@ -198,7 +199,7 @@ def no_udp_answer_though_relayed(cluster: Cluster) -> Explanation:
 def probes_lost(cluster: Cluster) -> Explanation:
     a, b = meshed_pair(cluster)
     silence(cluster)
-    cluster.run_until(lambda: not a.peers, within_s=(PROBES_LOST_UNTIL_RENEWAL + 2) * 5)
+    cluster.run_until(lambda: not a.peers, within_s=PROBE_INTERVAL_S + 2 * LOST_S)
     return explain(a, b)
 
 

@@ -1,0 +1,118 @@
+"""A host that dies without a word: how soon that is known, and that nobody is taken for dead."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from meshnet.events import LinkLost, SessionLost
+from meshnet.testing import Cluster, Host, Transport
+from support.samples import BROADCAST, ethernet, mac
+
+# Design section 6, and the gate of section 12.
+LOST_WITHIN_S = 1.0
+STREAM_INTERVAL_S = 0.01
+
+
+def mesh_of(count: int, *, ring: bool = False, loss: float = 0.0) -> list[Host]:
+    cluster = Cluster(seed=4)
+    hosts = cluster.add_many(count)
+    for number, host in enumerate(hosts):
+        host.connect(hosts[(number + 1) % count])
+        if ring:
+            for other in hosts[number + 2 : count - (number == 0)]:
+                cluster.cut(host, other)
+    cluster.run_until(cluster.meshed, within_s=30.0)
+    cluster.run_for(5.0)
+    for number, host in enumerate(hosts):
+        host.send(ethernet(BROADCAST, mac(number), b"here"))
+        cluster.run_for(0.05)
+    cluster.impair(loss=loss)
+    return hosts
+
+
+def stream(source: Host, to: Host, hosts: list[Host], *, for_s: float) -> None:
+    """A packet every 10 ms, as of `ping -i 0.01`."""
+    at = {host: mac(number) for number, host in enumerate(hosts)}
+
+    def send(number: int) -> None:
+        if source.up:
+            source.send(ethernet(at[to], at[source], b"%d" % number))
+
+    for number in range(round(for_s / STREAM_INTERVAL_S)):
+        source.cluster.clock.call_after(number * STREAM_INTERVAL_S, partial(send, number))
+
+
+def talk(one: Host, other: Host, hosts: list[Host], *, for_s: float) -> None:
+    stream(one, other, hosts, for_s=for_s)
+    stream(other, one, hosts, for_s=for_s)
+
+
+def test_a_neighbour_that_is_talked_to_and_dies_silently_is_lost_within_a_second() -> None:
+    one, other, *_ = hosts = mesh_of(4)
+    cluster = one.cluster
+    talk(one, other, hosts, for_s=5.0)
+    cluster.run_for(1.0)
+    other.crash(silent=True)
+    lost_s = cluster.run_until(lambda: other.name not in one.peers, within_s=5.0)
+    assert lost_s <= LOST_WITHIN_S + STREAM_INTERVAL_S
+    # Its link has ended with it, though TCP would have waited for a quarter of an hour.
+    assert other.name not in one.engine.links.by_peer
+    [event] = one.events_of(SessionLost)
+    assert "nothing was heard" in event.reason
+
+
+def test_all_who_are_idle_lose_it_too_before_the_next_keepalive_is_over() -> None:
+    one, other, *others = mesh_of(5)
+    other.crash(silent=True)
+    one.cluster.run_until(
+        lambda: not any(other.name in host.peers for host in (one, *others)), within_s=5.0 + 1.5
+    )
+
+
+def test_traffic_goes_round_a_relay_that_dies_silently_within_a_second_and_a_half() -> None:
+    one, relay, other, *_ = hosts = mesh_of(6, ring=True)
+    cluster = one.cluster
+    talk(one, other, hosts, for_s=6.0)
+    cluster.run_for(1.0)
+    assert one.engine.routes()[other.name].via == relay.name
+    relay.crash(silent=True)
+    other.frames.clear()
+    cluster.run_until(lambda: bool(other.frames), within_s=1.5)
+    assert one.events_of(SessionLost) == one.events_of(SessionLost)[:1], "only that of the relay"
+
+
+def test_udp_that_is_cut_ends_no_link() -> None:
+    one, other, *_ = hosts = mesh_of(3)
+    cluster = one.cluster
+    talk(one, other, hosts, for_s=3.0)
+    cluster.run_for(1.0)
+    cluster.cut(one, other, only=Transport.UDP)
+    cluster.run_until(lambda: bool(one.events_of(SessionLost)), within_s=LOST_WITHIN_S)
+    cluster.run_for(5.0)
+    assert one.events_of(LinkLost) == other.events_of(LinkLost) == []
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05, 0.2])
+def test_nobody_is_lost_who_lives(loss: float) -> None:
+    hosts = mesh_of(6, loss=loss)
+    one, other, third, *_ = hosts
+    talk(one, other, hosts, for_s=60.0)
+    # One way only: nothing comes back by itself.
+    stream(one, third, hosts, for_s=60.0)
+    one.cluster.run_for(60.0)
+    assert [host.events_of(SessionLost) for host in hosts] == [[]] * 6
+    assert len(third.frames) >= 6000 * (1 - loss) * 0.9
+
+
+def test_a_path_that_is_longer_than_the_patience_is_no_death() -> None:
+    hosts = mesh_of(3)
+    one, other, _ = hosts
+    cluster = one.cluster
+    for step in range(1, 21):
+        cluster.impair(delay_s=0.04 * step)
+        cluster.run_for(30.0)
+    talk(one, other, hosts, for_s=30.0)
+    cluster.run_for(30.0)
+    assert [host.events_of(SessionLost) for host in hosts] == [[]] * 3
