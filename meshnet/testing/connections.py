@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -65,6 +66,9 @@ class Connections:
         gives_up_at = self._clock.now + DIAL_TIMEOUT_S
 
         def fail(reason: str) -> None:
+            host.when_running(lambda: tell(reason))
+
+        def tell(reason: str) -> None:
             if host.runs(engine):
                 engine.dial_failed(dial.target_id, reason, self._clock.now)
                 host.drain()
@@ -85,6 +89,9 @@ class Connections:
                 self._clock.call_after(back.delay(), lambda: connect(callee))
 
         def connect(callee: Host) -> None:
+            host.when_running(lambda: stand(callee))
+
+        def stand(callee: Host) -> None:
             if host.runs(engine):
                 self._connect(host, callee, dial, to)
 
@@ -149,7 +156,7 @@ class Connections:
         other = end.other
         assert other is not None, "both ends are made together"
         for item in end.out.read(self._clock.now, reachable=other.host.reachable):
-            self._arrive(other, item)
+            other.host.when_running(partial(self._arrive, other, item))
         self._schedule(end)
         if end.out.next_deadline() is None and not end.open:
             self._ends.pop(end.link, None)

@@ -60,6 +60,8 @@ class Host:
         self._config = config
         self._told: list[tuple[str, int]] = []
         self._alarm: Timer | None = None
+        self._waiting: list[Callable[[], None]] | None = None
+        """What comes while the process is paused."""
         self._woken_at = 0.0
         self._wakes_at_once = 0
         self.start()
@@ -119,6 +121,30 @@ class Host:
             self._alarm.cancel()
             self._alarm = None
         self.cluster.connections.host_died(self, silent=silent)
+
+    def pause_for(self, duration_s: float) -> None:
+        """The process stands still, as if stopped or starved of its processor; its kernel goes on.
+
+        What comes meanwhile waits. Timers that are overdue go off before any of it is read: the
+        worst of the orders in which event loops wake up.
+        """
+        if self._waiting is None:
+            self._waiting = []
+            self.cluster.clock.call_after(duration_s, self._go_on)
+
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        if self.up:
+            self._wake()
+        for action in waiting:
+            action()
+
+    def when_running(self, action: Callable[[], None]) -> None:
+        """Do ``action``, which gives the engine something, now or when a pause is over."""
+        if self._waiting is None:
+            action()
+        else:
+            self._waiting.append(action)
 
     def restart(self) -> None:
         """A new life right after the old one."""
@@ -180,14 +206,24 @@ class Host:
     def send(self, *frames: bytes) -> None:
         """The local side sends frames."""
         self._check_up()
-        self.engine.receive_frames(frames, self.cluster.now)
-        self.drain()
+
+        def read() -> None:
+            if self.up:
+                self.engine.receive_frames(frames, self.cluster.now)
+                self.drain()
+
+        self.when_running(read)
 
     def receive_datagram(self, data: bytes, source: Endpoint) -> None:
         """Anybody's datagram arrives."""
         self._check_up()
-        self.engine.receive_datagrams([(data, source)], self.cluster.now)
-        self.drain()
+
+        def read() -> None:
+            if self.up:
+                self.engine.receive_datagrams([(data, source)], self.cluster.now)
+                self.drain()
+
+        self.when_running(read)
 
     def runs(self, engine: Engine) -> bool:
         """Whether that life goes on."""
@@ -245,6 +281,8 @@ class Host:
         self._alarm = self.cluster.clock.call_at(deadline, self._wake)
 
     def _wake(self) -> None:
+        if self._waiting is not None:
+            return  # `_go_on` does it.
         self._alarm = None
         now = self.cluster.now
         deadline = self.engine.next_deadline()

@@ -116,3 +116,25 @@ def test_a_path_that_is_longer_than_the_patience_is_no_death() -> None:
     talk(one, other, hosts, for_s=30.0)
     cluster.run_for(30.0)
     assert [host.events_of(SessionLost) for host in hosts] == [[]] * 3
+
+
+@pytest.mark.parametrize("pause_s", [0.5, 3.0, 20.0])
+def test_who_was_held_up_itself_takes_nobody_for_dead(pause_s: float) -> None:
+    one, *others = hosts = mesh_of(5)
+    cluster = one.cluster
+    for other in others:
+        talk(one, other, hosts, for_s=60.0)
+    cluster.run_for(2.0)
+    for host in hosts:
+        host.events.clear()
+    one.pause_for(pause_s)
+    cluster.run_for(pause_s - 0.001)
+    lost_by_others = [other for other in others if one.name not in other.peers]
+    cluster.run_for(3.0)
+    # Its sessions end where the others have given it up and call anew, not by its own judgement.
+    judged = [event for event in one.events_of(SessionLost) if "nothing was heard" in event.reason]
+    assert judged == []
+    assert len(lost_by_others) == (4 if pause_s > LOST_WITHIN_S + 0.1 else 0)
+    assert cluster.meshed()
+    # Nor do the others doubt each other.
+    assert all(event.peer == one.name for other in others for event in other.events_of(SessionLost))
