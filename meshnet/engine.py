@@ -595,6 +595,10 @@ class Engine:
         if not record.links and linked is None:
             reason = CloseCode.SHUTDOWN.text
             self._sessions.peer_unreachable(writer, gone=True, reason=reason, now=now)
+        if known is not None:
+            # Somebody has lost it: is it we who are next to know, or nobody?
+            for peer in sorted((known.links - record.links) & self._linked.keys()):
+                self._sessions.doubt(peer, now)
         if known is None or (known.links, known.life) != (record.links, record.life):
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 

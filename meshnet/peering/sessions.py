@@ -17,7 +17,7 @@ from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.floods import HandshakeGuard
 from meshnet.peering.pair import Pair
-from meshnet.peering.silence import Sign, SilenceWatch
+from meshnet.peering.silence import SILENT_S, Sign, SilenceWatch
 from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.timers import Timers, on_the_second
@@ -241,6 +241,14 @@ class SessionKeeper:
         if pair is None or pair.current is None:
             return None
         return self._probe(pair, pair.current, now, for_user=True)
+
+    def doubt(self, peer: PeerName, now: float) -> None:
+        """Ask ``peer`` for a sign of life, unless it has just given one."""
+        pair = self._pairs.get(peer)
+        session = pair.current if pair is not None else None
+        if pair is None or session is None or now - session.last_received_at <= SILENT_S:
+            return
+        self._probe(pair, session, now, for_user=False)
 
     def handle_timer(self, now: float) -> None:
         calls = 0

@@ -71,6 +71,17 @@ def test_all_who_are_idle_lose_it_too_before_the_next_keepalive_is_over() -> Non
     )
 
 
+def test_who_is_idle_asks_it_when_another_has_lost_it() -> None:
+    one, other, *others = hosts = mesh_of(5)
+    talk(one, other, hosts, for_s=5.0)
+    one.cluster.run_for(2.0)
+    other.crash(silent=True)
+    one.cluster.run_until(
+        lambda: not any(other.name in host.peers for host in (one, *others)),
+        within_s=2 * LOST_WITHIN_S + 0.2,
+    )
+
+
 def test_traffic_goes_round_a_relay_that_dies_silently_within_a_second_and_a_half() -> None:
     one, relay, other, *_ = hosts = mesh_of(6, ring=True)
     cluster = one.cluster
