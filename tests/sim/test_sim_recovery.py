@@ -57,8 +57,8 @@ def no_growing_waits(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_patience_with_probes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sessions, "PROBE_INTERVAL_S", 0.1)
-    patch.setattr(sessions, "PROBE_TIMEOUT_S", 0.05)
+    patch.setattr(silence, "LOST_S", silence.SILENT_S + 0.1)
+    patch.setattr(silence, "LOST_RTTS", 0.0)
 
 
 def no_replay_window(patch: pytest.MonkeyPatch) -> None:
