@@ -71,6 +71,7 @@ class LinkOwner(Protocol):
 class _Task(enum.Enum):
     HANDSHAKE_TIMEOUT = 1
     PING = 2
+    SUSPICION = 3
 
 
 class LinkKeeper:
@@ -267,11 +268,12 @@ class LinkKeeper:
     def _look_at(self, link: Link, task: _Task, now: float) -> None:
         code = CloseCode.TIMEOUT
         self._touched[link.id] = link
-        suspected_at, link.suspected_at = link.suspected_at, None
         if task is _Task.HANDSHAKE_TIMEOUT:
             self.close(link, code, "the handshake was not finished in time", now)
-        elif suspected_at is not None and link.heard_at <= suspected_at:
-            self.close(link, code, "the peer has lost this link", now)
+        elif task is _Task.SUSPICION:
+            suspected_at, link.suspected_at = link.suspected_at, None
+            if suspected_at is not None and link.heard_at <= suspected_at:
+                self.close(link, code, "the peer has lost this link", now)
         elif now >= link.heard_at + LINK_TIMEOUT_S:
             self.close(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
         elif not link.protocol.keep_fresh(now):
@@ -306,7 +308,8 @@ class LinkKeeper:
         if link.suspected_at is None or link.heard_at > link.suspected_at:
             link.suspected_at = now
             self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
-            self._timers.set((_Task.PING, link.id), now + LINK_SUSPECT_S)
+            # Beside the ping's turn, which may renew the keys before that.
+            self._timers.set((_Task.SUSPICION, link.id), now + LINK_SUSPECT_S)
 
     def _end(
         self, link: Link, reason: str, now: float, *, code: CloseCode | None, by_peer: bool

@@ -22,6 +22,7 @@ from meshnet.timers import Timers
 # packet that was not answered. Eight probes are all lost once in 10^8 bursts at 5 % loss each way.
 SILENT_S = 0.3
 PROBE_GAP_S = 0.08
+SUSPECT_AT_PROBE = 2
 LOST_S = 1.0
 # What is far away needs longer to answer, and who was never heard is given the benefit of doubt.
 SILENT_RTTS = 1.5
@@ -37,9 +38,9 @@ LATE_S = 0.1
 class Sign(enum.Enum):
     """What silence calls for."""
 
-    SUSPECT = "suspect"
-    """Probe it, for the first time in this silence: ask by every other way as well."""
     PROBE = "probe"
+    SUSPECT = "suspect"
+    """Probe it, and since it has not answered the first one, ask by every other way as well."""
     LOST = "lost"
 
 
@@ -48,8 +49,8 @@ class SilenceWatch:
 
     def __init__(self) -> None:
         self._timers: Timers[PeerName] = Timers()
-        self._suspected: dict[PeerName, float] = {}
-        """Since when those have been silent that are being probed."""
+        self._probed: dict[PeerName, tuple[float, int]] = {}
+        """Since when those have been silent that are being probed, and how often they were."""
 
     def sent(self, pair: Pair) -> None:
         """Something was sent by the session in use, for the first time since it was heard."""
@@ -58,7 +59,7 @@ class SilenceWatch:
 
     def forget(self, peer: PeerName) -> None:
         self._timers.cancel(peer)
-        self._suspected.pop(peer, None)
+        self._probed.pop(peer, None)
 
     def next_deadline(self) -> float | None:
         return self._timers.next_deadline()
@@ -74,25 +75,26 @@ class SilenceWatch:
     def _judge(self, pair: Pair, due_at: float, now: float) -> Sign | None:
         session = pair.current
         if session is None or not session.is_unanswered:
-            self._suspected.pop(pair.peer, None)
+            self._probed.pop(pair.peer, None)
             return None
         if now - due_at > LATE_S:
             session.unanswered_since = now - _silent_s(pair)
         since = session.unanswered_since
         probe_at = since + _silent_s(pair)
         if now < probe_at:
-            self._suspected.pop(pair.peer, None)
+            self._probed.pop(pair.peer, None)
             self._timers.set(pair.peer, probe_at)
             return None
         lost_at = since + _lost_s(pair)
         if now >= lost_at:
-            self._suspected.pop(pair.peer, None)
+            self._probed.pop(pair.peer, None)
             return Sign.LOST
         self._timers.set(pair.peer, min(now + PROBE_GAP_S, lost_at))
-        if self._suspected.get(pair.peer) == since:
-            return Sign.PROBE
-        self._suspected[pair.peer] = since
-        return Sign.SUSPECT
+        known_since, probes = self._probed.get(pair.peer, (since, 0))
+        probes = probes + 1 if known_since == since else 1
+        self._probed[pair.peer] = since, probes
+        # Who only receives answers the first: a stream that runs one way is no reason to worry.
+        return Sign.SUSPECT if probes == SUSPECT_AT_PROBE else Sign.PROBE
 
 
 def _silent_s(pair: Pair) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from meshnet.events import LinkLost, SessionLost
 from meshnet.testing import Cluster, Host, Transport
+from meshnet.wire.key_life import KeyLife
 from support.samples import BROADCAST, ethernet, mac
 
 # Design section 6, and the gate of section 12.
@@ -149,3 +150,19 @@ def test_who_was_held_up_itself_takes_nobody_for_dead(pause_s: float) -> None:
     assert cluster.meshed()
     # Nor do the others doubt each other.
     assert all(event.peer == one.name for other in others for event in other.events_of(SessionLost))
+
+
+def test_a_stream_that_runs_one_way_leaves_links_alone_and_their_keys_are_renewed() -> None:
+    cluster = Cluster(seed=4)
+    life = KeyLife(rekey_after_s=0.4)
+    one, other = hosts = [cluster.add(name, key_life=life) for name in ("one", "other")]
+    one.connect(other)
+    cluster.run_until(cluster.meshed, within_s=10.0)
+    for number, host in enumerate(hosts):
+        host.send(ethernet(BROADCAST, mac(number), b"here"))
+    stream(one, other, hosts, for_s=20.0)
+    for _ in range(200):
+        cluster.run_for(0.1)
+        assert one.engine.links.by_peer[other.name].suspected_at is None
+    assert len(other.frames) >= 2000
+    assert one.events_of(LinkLost) == one.events_of(SessionLost) == []
