@@ -1,7 +1,7 @@
 """Each example does what it says, and says so when it does not.
 
-`replicated_set.py` runs its peers as processes over real links and kills one of them with SIGKILL;
-in the others there is no peer that could be killed: both ends are in one process.
+`replicated_set.py`, `key_value_store.py` and `presence.py` run peers as processes over real links
+and kill them with SIGKILL; in the others all ends are in one process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ PROMISES = {
         "what c had written stays",
         'others["c"].kill()',
         '(others["c"].kill(), others["b"].kill())',
+    ),
+    "key_value_store.py": (
+        "all were killed; c comes back alone, and still knows",
+        "Mesh(config, state=state)",
+        "Mesh(config)",
+    ),
+    "presence.py": ("b lives: after", 'others["b"].send_signal(signal.SIGCONT)', "pass"),
+    "task_claim.py": (
+        "together they agree",
+        "if free and await self.claim(task := random.choice(free)):",
+        "if task := left[0]:",
     ),
     "use_crdt.py": (
         "one entry:",
