@@ -26,7 +26,7 @@ class PeerName(bytes):
     def __new__(cls, raw: bytes) -> Self:
         if len(raw) != PEER_NAME_BYTES:
             raise ValueError(f"a peer name has {PEER_NAME_BYTES} bytes, got {len(raw)}")
-        return super().__new__(cls, raw)
+        return bytes.__new__(cls, raw)
 
     @classmethod
     def of(cls, public_key: bytes) -> Self:

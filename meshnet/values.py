@@ -6,15 +6,16 @@ node loads dozens of such classes before it does anything. These share the code 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
-
-_set = object.__setattr__
 
 
 @dataclass_transform(frozen_default=True)
 class _ValueType(type):
     """Makes slots of a class's annotations."""
+
+    _setters: tuple[Callable[[object, object], None], ...]
 
     def __new__(
         cls,
@@ -33,6 +34,8 @@ class _ValueType(type):
 
     def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **_: object):
         super().__init__(name, bases, body)
+        # As `__setattr__` refuses; each slot's own way in is also the quickest there is.
+        cls._setters = tuple(vars(cls)[field].__set__ for field in body["__slots__"])
 
 
 class Value(metaclass=_ValueType):
@@ -48,13 +51,14 @@ class Value(metaclass=_ValueType):
     _defaults: ClassVar[dict[str, Any]]
     _compared: ClassVar[attrgetter[Any]]
     _shown: ClassVar[tuple[str, ...]]
+    _setters: ClassVar[tuple[Callable[[object, object], None], ...]]
 
     def __init__(self, *given: Any, **named: Any) -> None:
         fields = self.__match_args__
         if named or len(given) != len(fields):
             given = self._completed(given, named)
-        for field, value in zip(fields, given, strict=True):
-            _set(self, field, value)
+        for set_field, value in zip(self._setters, given, strict=True):
+            set_field(self, value)
 
     def _completed(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         fields, what = self.__match_args__, type(self).__name__

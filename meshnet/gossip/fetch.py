@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from meshnet.gossip.fragments import Fragment, Head, fragment_of
 from meshnet.gossip.messages import MAX_PATH_DIGITS, MAX_PATHS, InnerNode, Told
-from meshnet.gossip.tree import EMPTY_DIGEST, ENTRY_BYTES, Inner, Leaf, Node, Path, Tree, build
+from meshnet.gossip.tree import EMPTY_DIGEST, ENTRY_BYTES, Inner, Node, Path, Tree, build, leaf_of
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 
@@ -134,7 +134,7 @@ class Fetch:
                 raise Unusable("more entries than the head says")
 
     def _built(self, path: Path, entries: Iterable[tuple[bytes, bytes]]) -> Node | None:
-        leaves = [Leaf(key, value) for key, value in entries]
+        leaves = [leaf_of(key, value) for key, value in entries]
         if any(not leaf.spot.startswith(path) for leaf in leaves):
             raise MalformedError("an entry that stands elsewhere")
         if len({leaf.spot for leaf in leaves}) != len(leaves):

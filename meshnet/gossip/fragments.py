@@ -8,6 +8,8 @@ that brought it, the time, or what else is known, so all peers agree.
 
 from __future__ import annotations
 
+import struct
+
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, PeerName
 from meshnet.values import Value
@@ -26,7 +28,8 @@ MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 17 * 1024
 MAX_FRAGMENT_BYTES = 16 * 1024 * 1024
 """As `Tree.size_bytes` counts: what one writer can make everybody hold in one channel."""
-HEAD_BYTES = 32 + 8 + 8 + 4 + HASH_BYTES + SIGNATURE_BYTES
+_HEAD = struct.Struct(f">32sQQI{HASH_BYTES}s{SIGNATURE_BYTES}s")
+HEAD_BYTES = _HEAD.size
 
 _CONTEXT = b"fragment"
 
@@ -99,12 +102,9 @@ def sign_fragment(
 
 def parse_head(raw: bytes) -> Head:
     """What a head says, not yet verified. Raises MalformedError."""
-    cursor = Cursor(raw)
-    public_key = cursor.read_bytes(32)
-    incarnation, sequence = cursor.read_u64(), cursor.read_u64()
-    size_bytes, root = cursor.read_u32(), cursor.read_bytes(HASH_BYTES)
-    cursor.read_bytes(SIGNATURE_BYTES)
-    cursor.finish()
+    if len(raw) != HEAD_BYTES:
+        raise MalformedError(f"head of {len(raw)} bytes")
+    public_key, incarnation, sequence, size_bytes, root, _signature = _HEAD.unpack(raw)
     if sequence > MAX_SEQUENCE:
         raise MalformedError("sequence at its maximum")
     if size_bytes > MAX_FRAGMENT_BYTES:

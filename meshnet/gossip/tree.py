@@ -9,6 +9,7 @@ costs O(log n), and old ones can be kept to tell what has changed since.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 from meshnet.wire.crypto import HASH_BYTES, blake2b
@@ -19,6 +20,12 @@ ENTRY_BYTES = 64
 """What an entry counts besides its key and value, so that many small ones are not for nothing."""
 
 EMPTY_DIGEST = bytes(HASH_BYTES)
+
+# Our choice. "We are linked to P" is the same entry in the records of all of P's neighbours: such
+# small ones are made once, so many of them as a mesh of thousands has.
+SHARED_VALUE_BYTES = 8
+MAX_SHARED_LEAVES = 8192
+_DIGITS = {f"{number:x}": number for number in range(FANOUT)}
 
 Entry = tuple[bytes, bytes]
 """(key, value)."""
@@ -31,18 +38,28 @@ Path = str
 
 
 class Leaf:
-    """One entry. ``spot`` is its place: the hash of its key, as hexadecimal digits."""
+    """One entry. Its place is worked out when it is asked for: kept, it would take half the memory.
 
-    __slots__ = ("digest", "key", "size_bytes", "spot", "value")
+    Who makes many takes `leaf_of`.
+    """
+
+    __slots__ = ("digest", "key", "value")
 
     count = 1
 
     def __init__(self, key: bytes, value: bytes) -> None:
         self.key = key
         self.value = value
-        self.spot = spot_of(key)
-        self.size_bytes = size_of((key, value))
         self.digest = blake2b(len(key).to_bytes(2, "big") + key + value, b"meshnet-leaf")
+
+    @property
+    def spot(self) -> str:
+        """The hash of its key, as hexadecimal digits."""
+        return spot_of(self.key)
+
+    @property
+    def size_bytes(self) -> int:
+        return ENTRY_BYTES + len(self.key) + len(self.value)
 
 
 class Inner:
@@ -65,6 +82,14 @@ class Inner:
 
 
 Node = Leaf | Inner
+
+
+def leaf_of(key: bytes, value: bytes) -> Leaf:
+    """The leaf of an entry: a new one, or one that others have too."""
+    return _shared_leaf(key, value) if len(value) <= SHARED_VALUE_BYTES else Leaf(key, value)
+
+
+_shared_leaf = functools.lru_cache(MAX_SHARED_LEAVES)(Leaf)
 
 
 def size_of(entry: Entry) -> int:
@@ -112,16 +137,19 @@ class Tree:
     def get(self, key: bytes) -> bytes | None:
         node, spot, depth = self.root, spot_of(key), 0
         while isinstance(node, Inner):
-            node = node.children[int(spot[depth], FANOUT)]
+            node = node.children[_DIGITS[spot[depth]]]
             depth += 1
         return node.value if node is not None and node.key == key else None
 
     def updated(self, changes: Iterable[Change]) -> Tree:
         """The tree with these changes; of several to one key the last counts."""
-        batch = {key: Leaf(key, value) if value is not None else None for key, value in changes}
+        batch = dict(changes)
         if not batch:
             return self
-        spots = [(leaf.spot if leaf else spot_of(key), leaf) for key, leaf in batch.items()]
+        spots = [
+            (spot_of(key), leaf_of(key, value) if value is not None else None)
+            for key, value in batch.items()
+        ]
         root = _updated(self.root, 0, spots)
         return self if root is self.root else Tree(root)
 
@@ -132,7 +160,7 @@ class Tree:
             if not isinstance(node, Inner):
                 below = node is not None and node.spot.startswith(path[depth:], depth)
                 return node if below else None
-            node = node.children[int(digit, FANOUT)]
+            node = node.children[_DIGITS[digit]]
         return node
 
     def changes_since(self, old: Tree) -> Iterator[Difference]:
@@ -143,23 +171,32 @@ class Tree:
 EMPTY = Tree()
 
 
-def build(leaves: Sequence[Leaf], depth: int) -> Node | None:
+def build(leaves: Iterable[Leaf], depth: int) -> Node | None:
     """The node at ``depth`` digits of path that holds these: their spots agree up to there."""
-    if len(leaves) < 2:
-        return leaves[0] if leaves else None
-    groups: list[list[Leaf]] = [[] for _ in range(FANOUT)]
-    for leaf in leaves:
-        groups[int(leaf.spot[depth], FANOUT)].append(leaf)
-    return Inner([build(group, depth + 1) for group in groups])
+    return _build([(leaf.spot, leaf) for leaf in leaves], depth)
 
 
 def leaves_of(node: Node | None) -> Iterator[Leaf]:
     """All entries below ``node``, in the order of their spots."""
-    if isinstance(node, Leaf):
-        yield node
-    elif node is not None:
-        for child in node.children:
-            yield from leaves_of(child)
+    below = [node] if node is not None else []
+    while below:
+        node = below.pop()
+        if isinstance(node, Leaf):
+            yield node
+        else:
+            below += [child for child in node.children[::-1] if child is not None]
+
+
+def _build(leaves: Sequence[tuple[str, Leaf]], depth: int) -> Node | None:
+    if len(leaves) < 2:
+        return leaves[0][1] if leaves else None
+    groups: dict[int, list[tuple[str, Leaf]]] = {}
+    for placed in leaves:
+        groups.setdefault(_DIGITS[placed[0][depth]], []).append(placed)
+    children: list[Node | None] = [None] * FANOUT
+    for number, group in groups.items():
+        children[number] = _build(group, depth + 1)
+    return Inner(children)
 
 
 def _updated(
@@ -169,7 +206,7 @@ def _updated(
     if isinstance(node, Inner):
         groups: dict[int, list[tuple[str, Leaf | None]]] = {}
         for change in changes:
-            groups.setdefault(int(change[0][depth], FANOUT), []).append(change)
+            groups.setdefault(_DIGITS[change[0][depth]], []).append(change)
         children = list(node.children)
         for number, group in groups.items():
             children[number] = _updated(children[number], depth + 1, group)
@@ -181,11 +218,12 @@ def _updated(
         return Inner(children)
     leaves = {spot: leaf for spot, leaf in changes if leaf is not None}
     if node is not None:
-        replaced = any(spot == node.spot for spot, _ in changes)
-        same = leaves.get(node.spot)
+        place = node.spot
+        replaced = any(spot == place for spot, _ in changes)
+        same = leaves.get(place)
         if not replaced or (same is not None and same.digest == node.digest):
-            leaves[node.spot] = node
-    return build(list(leaves.values()), depth)
+            leaves[place] = node
+    return _build(list(leaves.items()), depth)
 
 
 def _differences(old: Node | None, new: Node | None) -> Iterator[Difference]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import hmac
 
 from nacl import bindings, exceptions
 
@@ -23,6 +22,9 @@ AEGIS_NONCE_BYTES = 16
 AEGIS_TAG_BYTES = 32
 SIGNATURE_BYTES = 64
 HASH_BYTES = 32
+
+_BLAKE2S_BLOCK_BYTES = 64
+_INNER_PAD, _OUTER_PAD = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 # Argon2id cost, fixed in wire.md section 2: libsodium's "moderate" time, 64 MiB. Changing it makes
 # every password give another psk, so it would be another protocol version.
@@ -45,7 +47,13 @@ def keyed_blake2s_128(key: bytes, data: bytes) -> bytes:
 
 
 def hmac_blake2s(key: bytes, data: bytes) -> bytes:
-    return hmac.new(key, data, hashlib.blake2s).digest()
+    """HMAC (RFC 2104), written out: `hmac.new` takes four times as long, and the handshakes of a
+    pair ask for fifty."""
+    if len(key) > _BLAKE2S_BLOCK_BYTES:
+        key = blake2s(key)
+    block = key.ljust(_BLAKE2S_BLOCK_BYTES, b"\0")
+    inner = hashlib.blake2s(block.translate(_INNER_PAD) + data).digest()
+    return hashlib.blake2s(block.translate(_OUTER_PAD) + inner).digest()
 
 
 def x25519_public(secret: bytes) -> bytes:

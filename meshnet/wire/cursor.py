@@ -44,7 +44,11 @@ class Cursor:
         return int.from_bytes(self.read_bytes(size_bytes), "big")
 
     def read_u8(self) -> int:
-        return self.read_uint(1)
+        at = self._at
+        if at >= len(self._data):
+            raise MalformedError("1 bytes wanted, 0 left")
+        self._at = at + 1
+        return self._data[at]
 
     def read_u16(self) -> int:
         return self.read_uint(2)
@@ -83,7 +87,7 @@ def is_clean(text: str) -> bool:
     A list of our own, not `str.isprintable`: that changes with Python's version of Unicode, and
     whether content is valid must not differ between peers.
     """
-    return not any(character in _CONTROLS for character in text)
+    return _CONTROLS.isdisjoint(text)
 
 
 def pack_text(text: str, max_bytes: int) -> bytes:

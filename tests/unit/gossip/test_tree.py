@@ -8,6 +8,7 @@ from meshnet.gossip.tree import (
     EMPTY,
     EMPTY_DIGEST,
     ENTRY_BYTES,
+    SHARED_VALUE_BYTES,
     Inner,
     Leaf,
     Node,
@@ -157,3 +158,12 @@ def test_built_is_as_updated() -> None:
     built = build([Leaf(*entry) for entry in ENTRIES], 0)
     assert built is not None
     assert built.digest == TREE.digest
+
+
+def test_small_entries_are_made_once_and_others_are_not() -> None:
+    """Thousands of records say of the same peer that they are linked to it."""
+    one, other = Tree.of([(b"link", b"\0")]), Tree.of([(b"link", b"\0")])
+    assert one.root is other.root
+    large = bytes(SHARED_VALUE_BYTES + 1)
+    assert Tree.of([(b"key", large)]).root is not Tree.of([(b"key", large)]).root
+    assert Tree.of([(b"key", large)]).digest == Leaf(b"key", large).digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import pytest
 
@@ -105,7 +106,10 @@ def test_a_signature_of_another_length_never_verifies() -> None:
 
 def test_hashes_are_blake2s() -> None:
     assert crypto.blake2s(b"abc") == hashlib.blake2s(b"abc").digest()
-    # RFC 2104 with BLAKE2s: a long key is hashed first.
+    # RFC 2104 with BLAKE2s, as the standard library has it: a long key is hashed first.
+    for size in (0, 1, 32, 64, 65, 200):
+        key = bytes(range(size))
+        assert crypto.hmac_blake2s(key, b"abc") == hmac.new(key, b"abc", hashlib.blake2s).digest()
     long_key = bytes(65)
     assert crypto.hmac_blake2s(long_key, b"abc") == crypto.hmac_blake2s(
         hashlib.blake2s(long_key).digest(), b"abc"
