@@ -166,10 +166,7 @@ class Cluster:
 
     def partition(self, side: Collection[Host]) -> None:
         """Nothing passes between ``side`` and all others."""
-        for one in side:
-            for other in self.hosts:
-                if other not in side:
-                    self.cut(one, other)
+        self.network.partition([host.address for host in side])
 
     def mend(self, one: Host | None = None, other: Host | None = None) -> None:
         """Undo cuts and partitions: between two hosts, or all."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any, Literal, NamedTuple
 
 from attrs import define, evolve, field, validators
@@ -246,6 +246,8 @@ class Network:
         self._rng = rng
         self._first = self._everywhere = conditions if conditions is not None else Conditions()
         self._ways: dict[tuple[Hashable, Hashable], Way] = {}
+        # Ways are made when they are first gone: of a thousand hosts' million most never are.
+        self._sides: list[frozenset[Hashable]] = []
         self._changes: dict[tuple[Hashable, Hashable], dict[str, Any]] = {}
 
     def way(self, source: Hashable, to: Hashable) -> Way:
@@ -256,6 +258,8 @@ class Network:
             # By their text: what hosts are named by has one in every process, a hash has not.
             rng = self._rng.stream(str(source), str(to))
             way = self._ways[key] = Way(self._everywhere, rng)
+            if any((source in side) != (to in side) for side in self._sides):
+                way.cut = frozenset(Transport)
         return way
 
     def impair_all(self, **changes: Any) -> None:
@@ -286,12 +290,21 @@ class Network:
         way = self.way(source, to)
         way.cut |= frozenset(Transport) if only is None else {only}
 
+    def partition(self, side: Collection[Hashable]) -> None:
+        """Nothing passes between those on ``side`` and all others, new ones included."""
+        inside = frozenset(side)
+        self._sides.append(inside)
+        for (source, to), way in self._ways.items():
+            if (source in inside) != (to in inside):
+                way.cut = frozenset(Transport)
+
     def mend(self, source: Hashable, to: Hashable) -> None:
         """Undo `cut` of one way."""
         self.way(source, to).cut = frozenset()
 
     def mend_all(self) -> None:
-        """Undo `cut` everywhere."""
+        """Undo `cut` and `partition` everywhere."""
+        self._sides.clear()
         for way in self._ways.values():
             way.cut = frozenset()
 

@@ -121,6 +121,19 @@ def test_a_cut_between_two_leaves_the_third() -> None:
     cluster.run_until(cluster.meshed, within_s=10.0)
 
 
+def test_a_partition_holds_for_hosts_that_come_later() -> None:
+    cluster = Cluster()
+    inside, outside = cluster.add_many(2)
+    cluster.partition([inside])
+    late = cluster.add("late")
+    late.connect(inside)
+    late.connect(outside)
+    cluster.run_for(5.0)
+    assert late.peers == {outside.name}
+    cluster.mend()
+    cluster.run_until(cluster.meshed, within_s=20.0)
+
+
 def test_a_fault_is_between_two_or_everywhere() -> None:
     cluster, one, _ = pair()
     with pytest.raises(ValueError, match="two hosts, or none"):

@@ -1,0 +1,1 @@
+"""The parts of `control_plane.py`: simulated meshes, real ones, gates and charts."""
