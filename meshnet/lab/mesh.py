@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import ipaddress
-import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from meshnet.client import Client
 from meshnet.errors import ApiError
+from meshnet.lab.directory import lab_directory
 from meshnet.lab.hosts import LabError, Namespace, Underlay, terminate
 from meshnet.lab.topology import TOPOLOGIES, neighbours
 from meshnet.report import Report
 
 OVERLAY_IPV4 = ipaddress.ip_network("10.32.0.0/24")
 OVERLAY_IPV6 = ipaddress.ip_network("fd32::/64")
-_DIRECTORY_PREFIX = "meshnet-lab-"
 _POLL_S = 0.05
-# Nodes that die with the lab may still be writing: then a try fails, and another does not.
-_REMOVE_AT_END_OF_INPUT = """
-read -r _
-for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" && exit; sleep 0.2; done
-"""
 
 
 class LabHost:
@@ -102,7 +93,7 @@ class LabMesh:
         self._options = tuple(options)
         self._ipv6_underlay = ipv6_underlay
         try:
-            self.directory = self._stack.enter_context(_lab_directory())
+            self.directory = self._stack.enter_context(lab_directory())
             self.underlay = self._stack.enter_context(
                 Underlay(count, mtu=underlay_mtu, edges=None if self._is_full else self.edges)
             )
@@ -196,51 +187,3 @@ class LabMesh:
 
     def _stop_nodes(self) -> None:
         terminate([host.node for host in self.hosts if host.node is not None])
-
-
-@contextlib.contextmanager
-def _lab_directory() -> Iterator[Path]:
-    """A directory for one lab, removed at its end whatever that is.
-
-    A process beside us removes it when our end of a pipe closes, which kill -9 does too. Where that
-    process was killed as well, or the machine, the next lab removes what is left.
-    """
-    parent = Path(tempfile.gettempdir())
-    for left in parent.glob(_DIRECTORY_PREFIX + "*"):
-        if (lock := _try_lock(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(lock)
-    # Locked before it has the name by which others look for what is left behind.
-    hidden = Path(tempfile.mkdtemp(prefix="." + _DIRECTORY_PREFIX))
-    lock = _try_lock(hidden)
-    directory = hidden.rename(parent / hidden.name.removeprefix("."))
-    remover = subprocess.Popen(
-        ["sh", "-c", _REMOVE_AT_END_OF_INPUT, "sh", directory],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield directory
-    finally:
-        remover.communicate()
-        if lock is not None:
-            os.close(lock)
-
-
-def _try_lock(directory: Path) -> int | None:
-    """An exclusive lock on a directory of ours; None while the lab lives that made it."""
-    try:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(directory, flags)
-    except OSError:
-        return None
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError("somebody else's")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
