@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,9 @@ from meshnet.client import Client
 from meshnet.errors import ApiError
 from meshnet.lab.directory import lab_directory
 from meshnet.lab.hosts import LabError, Namespace, Underlay, terminate
-from meshnet.lab.topology import TOPOLOGIES, neighbours
+from meshnet.lab.impairments import Impairments
+from meshnet.lab.nat import inside_ipv4
+from meshnet.lab.topology import TOPOLOGIES, dialled, neighbours, unreached, with_direct_path
 from meshnet.report import Report
 
 OVERLAY_IPV4 = ipaddress.ip_network("10.32.0.0/24")
@@ -25,12 +27,21 @@ OVERLAY_IPV6 = ipaddress.ip_network("fd32::/64")
 _POLL_S = 0.05
 
 
+def host_name(number: int) -> str:
+    """What host ``number`` (from 1) is called."""
+    return f"h{number}"
+
+
 class LabHost:
     """One host of a lab: its namespace, its node, its addresses."""
 
-    def __init__(self, number: int, namespace: Namespace, directory: Path) -> None:
+    def __init__(
+        self, number: int, namespace: Namespace, directory: Path, *, behind_nat: bool = False
+    ) -> None:
         self.number = number
-        self.nickname = f"h{number}"
+        self.nickname = host_name(number)
+        self.behind_nat = behind_nat
+        self.underlay_ipv4 = inside_ipv4(number) if behind_nat else Underlay.ipv4(number)
         self.namespace = namespace
         self.directory = directory / self.nickname
         self.directory.mkdir()
@@ -56,6 +67,31 @@ class LabHost:
                 stdout=log,
             )
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a node that has not ended."""
+        return self.node is not None and self.node.poll() is None
+
+    def kill_node(self) -> None:
+        """End the node as `kill -9` does: without a word to anybody."""
+        if self.node is not None:
+            self.node.kill()
+            self.node.wait()
+
+    def wait_up(self, timeout_s: float) -> None:
+        """Wait until the node answers. Raises LabError when it ends, or the time does."""
+        deadline = time.monotonic() + timeout_s
+        while self.report() is None:
+            self.raise_if_ended()
+            if time.monotonic() > deadline:
+                raise LabError(f"the node of {self.nickname} does not answer: see {self.log}")
+            time.sleep(_POLL_S)
+
+    def raise_if_ended(self) -> None:
+        """Raises LabError with the last words of a node that has ended by itself."""
+        if not self.is_running:
+            raise LabError(f"the node of {self.nickname} has ended: {self.last_log_line()}")
+
     def report(self) -> Report | None:
         """The node's report; None while it does not answer."""
         with contextlib.suppress(ApiError):
@@ -80,13 +116,27 @@ class LabMesh:
         ipv6_underlay: bool = False,
         password: str | None = None,
         options: Sequence[str] = (),
+        impairments: Impairments = Impairments(),  # noqa: B008  (a value)
+        behind_nat: Collection[int] = (),
     ) -> None:
         """``password``: random by default. ``options`` are given to every node.
 
         In a full mesh every node is told of the first host only; otherwise of the neighbours with a
-        lesser number.
+        lesser number. A host whose number is in ``behind_nat`` has a NAT gateway before it, so it
+        is told of others, and no other of it. Raises LabError.
         """
         self.edges = TOPOLOGIES[topology](count)
+        self.topology = topology
+        self.impairments = impairments
+        self._behind_nat = frozenset(behind_nat)
+        self._direct_edges = with_direct_path(self.edges, self._behind_nat)
+        if lost := unreached(count, self._direct_edges):
+            raise LabError(
+                f"no way from {host_name(1)} to {' '.join(map(host_name, lost))}: between two hosts"
+                " behind NAT there must be one that is not"
+            )
+        if self._behind_nat and ipv6_underlay:
+            raise LabError("a host behind NAT has no IPv6 on the underlay")
         self._is_full = topology == "full"
         self._stack = contextlib.ExitStack()
         self._password = secrets.token_hex(16) if password is None else password
@@ -95,11 +145,17 @@ class LabMesh:
         try:
             self.directory = self._stack.enter_context(lab_directory())
             self.underlay = self._stack.enter_context(
-                Underlay(count, mtu=underlay_mtu, edges=None if self._is_full else self.edges)
+                Underlay(
+                    count,
+                    mtu=underlay_mtu,
+                    edges=None if self._is_full else self.edges,
+                    impairments=impairments,
+                    behind_nat=self._behind_nat,
+                )
             )
             self._stack.callback(self._stop_nodes)
             self.hosts = [
-                LabHost(number, namespace, self.directory)
+                LabHost(number, namespace, self.directory, behind_nat=number in self._behind_nat)
                 for number, namespace in enumerate(self.underlay.hosts, start=1)
             ]
             for host in self.hosts:
@@ -125,7 +181,7 @@ class LabMesh:
     def start_node(self, host: LabHost) -> None:
         """Start, or start again, the node of ``host``."""
         ours = Underlay.ipv6 if self._ipv6_underlay else Underlay.ipv4
-        told_of = [n for n in neighbours(self.edges, host.number) if n < host.number]
+        told_of = dialled(self.edges, self._behind_nat, host.number)
         if self._is_full:
             told_of = told_of[:1]
         peers = [f"[{ours(n)}]" if self._ipv6_underlay else ours(n) for n in told_of]
@@ -137,7 +193,8 @@ class LabMesh:
     def wait_full_mesh(self, timeout_s: float, tell: Callable[[str], None] | None = None) -> float:
         """Wait until every node has an established connection to every other; seconds it took.
 
-        Hosts with an edge between them must have found their direct path.
+        Hosts with an edge between them must have found their direct path, but for two that are
+        both behind NAT.
 
         ``tell`` gets a line each time the number of connections changes. Raises LabError with what
         is missing, and why.
@@ -161,11 +218,10 @@ class LabMesh:
         for host in self.hosts:
             others = {other.nickname for other in self.hosts if other is not host}
             report = host.report()
-            if host.node is not None and host.node.poll() is not None:
-                raise LabError(f"the node of {host.nickname} has ended: {host.last_log_line()}")
+            host.raise_if_ended()
             rows = report["connections"] if report is not None else []
             reasons = {row["nickname"]: row["reason"] for row in rows}
-            near = {f"h{number}" for number in neighbours(self.edges, host.number)}
+            near = {host_name(number) for number in neighbours(self._direct_edges, host.number)}
             done = {
                 row["nickname"]
                 for row in rows
