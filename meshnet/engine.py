@@ -38,7 +38,8 @@ from meshnet.events import (
     PeerDiscovered,
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
-from meshnet.gossip.exchange import Changed, Contradicted, Gossip, Ignored, WrittenElsewhere
+from meshnet.gossip.events import Changed, Contradicted, Ignored, WrittenElsewhere
+from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.data_path import Counters, Datagram, DataPath

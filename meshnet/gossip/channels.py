@@ -20,7 +20,8 @@ from meshnet.crdt.dots import Origin
 from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
 from meshnet.gossip.comparison import Comparison
-from meshnet.gossip.exchange import Changed, Gossip
+from meshnet.gossip.events import Changed
+from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fold import Fold, overlook
 from meshnet.gossip.fragments import (
     MAX_CHANNEL_NAME_BYTES,

@@ -13,9 +13,16 @@ from collections import deque
 from collections.abc import Callable, Collection
 from itertools import islice
 
-from attrs import define, field
+from attrs import define
 
 from meshnet.errors import AuthenticationError, DropReason
+from meshnet.gossip.events import (
+    Changed,
+    Contradicted,
+    GossipEvent,
+    Ignored,
+    WrittenElsewhere,
+)
 from meshnet.gossip.fetch import Fetch, Unusable
 from meshnet.gossip.fragments import (
     MAX_SEQUENCE,
@@ -42,20 +49,17 @@ from meshnet.gossip.messages import (
     parse_nodes,
     parse_want,
 )
+from meshnet.gossip.neighbour import MAX_FETCHES, Neighbour, pop_first
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
 from meshnet.gossip.superseded import Superseded
-from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Path, Tree
+from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Tree
 from meshnet.ids import ChannelId, PeerName
-from meshnet.values import Value
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.identity import Identity
 from meshnet.wire.messages import MessageType
 
-# Our choice. So many fragments are fetched from one neighbour at once: what a thousand need is some
-# round trips then, not a thousand.
-MAX_FETCHES = 64
-# What one neighbour is told in one turn, about a millisecond's work; the rest follows in the next.
+# Our choice. What one neighbour is told in one turn, about a millisecond's work; the rest follows.
 TURN_BYTES = 64 * 1024
 # What a turn's work counts that ends in nothing to tell.
 SILENT_BYTES = 8 * 1024
@@ -64,69 +68,6 @@ WHOLE_FRAGMENT_BYTES = 16 * 1024
 # How long somebody may take to give a fragment before who else tells of it is asked for the rest.
 FETCH_PATIENCE_S = 5.0
 MAX_REFUSED = 4096
-
-
-class Changed(Value):
-    """``writer``'s fragment is another one now; `Tree.changes_since` tells the difference."""
-
-    channel: ChannelId
-    writer: PeerName
-    before: Tree
-    now: Tree
-
-
-class Ignored(Value):
-    """Content that does not count. ``carrier`` brought it, and is not to blame."""
-
-    carrier: PeerName
-    reason: DropReason
-    text: str
-
-
-class Contradicted(Value):
-    """Two contents under one number: the writer's key is in use in two places."""
-
-    channel: ChannelId
-    writer: PeerName
-
-
-class WrittenElsewhere(Value):
-    """The mesh has a later fragment of ours than we do: a disk set back, or our key elsewhere."""
-
-    channel: ChannelId
-    fragment: Fragment
-
-
-GossipEvent = Changed | Ignored | Contradicted | WrittenElsewhere
-
-
-@define(eq=False, repr=False)
-class _Neighbour:
-    peer: PeerName
-    writable: bool = True
-    digest_due: bool = True
-    told: dict[FragmentId, Fragment] = field(factory=dict)
-    due: dict[FragmentId, None] = field(factory=dict)
-    """What it has to be told, in order."""
-    requests: deque[Want] = field(factory=deque)
-    walk: dict[Path, None] = field(factory=dict)
-    """The nodes of its index that we still have to look at."""
-    walk_asked: bool = False
-    to_ask: dict[FragmentId, None] = field(factory=dict)
-    asked: set[FragmentId] = field(factory=set)
-    to_remind: dict[FragmentId, None] = field(factory=dict)
-    """What it wrote before its last start and may have forgotten."""
-
-    @property
-    def has_work(self) -> bool:
-        return bool(
-            self.digest_due
-            or self.due
-            or self.to_remind
-            or self.requests
-            or (self.walk and not self.walk_asked)
-            or (self.to_ask and len(self.asked) < MAX_FETCHES)
-        )
 
 
 @define(eq=False, repr=False)
@@ -166,7 +107,7 @@ class Gossip:
         # The greatest sequence of an earlier start whose fragment ours takes account of.
         self._recalled: dict[ChannelId, int] = {}
         self._superseded = Superseded()
-        self._neighbours: dict[PeerName, _Neighbour] = {}
+        self._neighbours: dict[PeerName, Neighbour] = {}
         self._fetches: dict[FragmentId, _Fetching] = {}
         self.coming_bytes = 0
         """About what those parts cost that have come of fragments not yet whole."""
@@ -214,7 +155,7 @@ class Gossip:
         """A link to ``peer`` stands: tell it what is ours and what it may have forgotten, and
         compare the rest."""
         self._stirred = True
-        neighbour = self._neighbours[peer] = _Neighbour(peer)
+        neighbour = self._neighbours[peer] = Neighbour(peer)
         for channel in self.replica.channels():
             if self.replica.get(channel, self._identity.name) is not None:
                 neighbour.due[channel, self._identity.name] = None
@@ -257,7 +198,7 @@ class Gossip:
             if len(body) != HASH_BYTES:
                 raise MalformedError(f"digest of {len(body)} bytes")
             if body != self.replica.index.digest:
-                _start_walk(neighbour)
+                neighbour.start_walk()
         elif kind is MessageType.WANT:
             if len(neighbour.requests) > 2 * MAX_FETCHES:
                 raise MalformedError("more requests than answers were waited for")
@@ -295,12 +236,12 @@ class Gossip:
         self._stirred = self.has_more_to_send
         return messages
 
-    def _next_message(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
+    def _next_message(self, neighbour: Neighbour) -> tuple[MessageType, bytes] | None:
         if neighbour.digest_due:
             neighbour.digest_due = False
             return MessageType.DIGEST, self.replica.index.digest
         if neighbour.to_remind:
-            key = _pop_first(neighbour.to_remind)
+            key = pop_first(neighbour.to_remind)
             old = self._superseded.get(key)
             return (MessageType.DELTA, pack_announcement(key[0], old.head)) if old else None
         if neighbour.requests:
@@ -314,8 +255,8 @@ class Gossip:
             return self._ask(neighbour)
         return self._tell(neighbour)
 
-    def _ask(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
-        key = _pop_first(neighbour.to_ask)
+    def _ask(self, neighbour: Neighbour) -> tuple[MessageType, bytes] | None:
+        key = pop_first(neighbour.to_ask)
         fetching = self._fetches.get(key)
         if fetching is None or fetching.source != neighbour.peer:
             return None
@@ -334,8 +275,8 @@ class Gossip:
         neighbour.asked.add(key)
         return MessageType.WANT, pack_want(Want(key, fetch.head.root, paths))
 
-    def _tell(self, neighbour: _Neighbour) -> tuple[MessageType, bytes] | None:
-        key = _pop_first(neighbour.due)
+    def _tell(self, neighbour: Neighbour) -> tuple[MessageType, bytes] | None:
+        key = pop_first(neighbour.due)
         fragment, told = self.replica.get(*key), neighbour.told.get(key)
         if fragment is None or fragment is told:
             return None
@@ -366,7 +307,7 @@ class Gossip:
 
     # What neighbours say.
 
-    def _receive_delta(self, neighbour: _Neighbour, delta: Delta, now: float) -> None:
+    def _receive_delta(self, neighbour: Neighbour, delta: Delta, now: float) -> None:
         key = (delta.channel, delta.head.writer)
         if not delta.answers:
             self._consider(neighbour, delta, now)
@@ -381,7 +322,7 @@ class Gossip:
             else:
                 self._end_fetch(key)
 
-    def _consider(self, neighbour: _Neighbour, delta: Delta, now: float) -> None:
+    def _consider(self, neighbour: Neighbour, delta: Delta, now: float) -> None:
         """A head of anybody's: is it news, and can it be had?"""
         channel, head = delta.channel, delta.head
         key = (channel, head.writer)
@@ -435,7 +376,7 @@ class Gossip:
         self._fetch(neighbour, channel, head, mine.tree if mine is not None else EMPTY, now)
 
     def _fetch(
-        self, neighbour: _Neighbour, channel: ChannelId, head: Head, have: Tree, now: float
+        self, neighbour: Neighbour, channel: ChannelId, head: Head, have: Tree, now: float
     ) -> None:
         key = (channel, head.writer)
         fetching = self._fetches.get(key)
@@ -458,7 +399,7 @@ class Gossip:
         except Unusable as unusable:
             self._unusable(neighbour, channel, head, unusable)
 
-    def _receive_nodes(self, neighbour: _Neighbour, key: FragmentId, nodes: Nodes) -> None:
+    def _receive_nodes(self, neighbour: Neighbour, key: FragmentId, nodes: Nodes) -> None:
         neighbour.asked.discard(key)
         fetching = self._fetches.get(key)
         if fetching is None or fetching.source != neighbour.peer:
@@ -487,7 +428,7 @@ class Gossip:
         except Unusable as unusable:
             self._unusable(neighbour, channel, fetch.head, unusable)
 
-    def _fetched(self, neighbour: _Neighbour, channel: ChannelId, fetch: Fetch) -> None:
+    def _fetched(self, neighbour: Neighbour, channel: ChannelId, fetch: Fetch) -> None:
         fragment = fetch.result()
         head = fragment.head
         self._end_fetch((channel, head.writer))
@@ -508,20 +449,20 @@ class Gossip:
         """Others have announced what ``gone`` does not give us, and were not asked for it."""
         for neighbour in self._neighbours.values():
             if neighbour.peer != gone:
-                _start_walk(neighbour)
+                neighbour.start_walk()
 
     def _unusable(
-        self, neighbour: _Neighbour, channel: ChannelId, head: Head, why: Unusable
+        self, neighbour: Neighbour, channel: ChannelId, head: Head, why: Unusable
     ) -> None:
         self._end_fetch((channel, head.writer))
         self._refuse(head)
         self._ignore(neighbour, DropReason.BAD_FRAGMENT, f"written by {head.writer.short}: {why}")
 
-    def _no_room(self, neighbour: _Neighbour, channel: ChannelId, head: Head) -> None:
+    def _no_room(self, neighbour: Neighbour, channel: ChannelId, head: Head) -> None:
         text = f"no room for what {head.writer.short} writes in {channel.name}"
         self._ignore(neighbour, DropReason.STATE_FULL, text)
 
-    def _walk(self, neighbour: _Neighbour, nodes: Nodes, now: float) -> None:
+    def _walk(self, neighbour: Neighbour, nodes: Nodes, now: float) -> None:
         """Part of the neighbour's index: where it differs from ours, look on; heads, consider."""
         if not neighbour.walk_asked:
             return
@@ -548,7 +489,7 @@ class Gossip:
 
     # What comes of it.
 
-    def _adopt(self, channel: ChannelId, fragment: Fragment, source: _Neighbour | None) -> None:
+    def _adopt(self, channel: ChannelId, fragment: Fragment, source: Neighbour | None) -> None:
         writer = fragment.head.writer
         if writer == self._identity.name and source is not None:
             self.go_above(channel, fragment.head.sequence)
@@ -604,16 +545,5 @@ class Gossip:
             del self._refused[next(iter(self._refused))]
         self._refused[head.raw] = None
 
-    def _ignore(self, neighbour: _Neighbour, reason: DropReason, text: str) -> None:
+    def _ignore(self, neighbour: Neighbour, reason: DropReason, text: str) -> None:
         self._events.append(Ignored(neighbour.peer, reason, text))
-
-
-def _start_walk(neighbour: _Neighbour) -> None:
-    if not neighbour.walk and not neighbour.walk_asked:
-        neighbour.walk[""] = None
-
-
-def _pop_first(ordered: dict[FragmentId, None]) -> FragmentId:
-    key = next(iter(ordered))
-    del ordered[key]
-    return key

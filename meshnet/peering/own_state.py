@@ -13,7 +13,8 @@ from collections.abc import Collection, MutableMapping
 
 from meshnet.events import IdentityConflict
 from meshnet.gossip.channels import Channels
-from meshnet.gossip.exchange import Gossip, WrittenElsewhere
+from meshnet.gossip.events import WrittenElsewhere
+from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName

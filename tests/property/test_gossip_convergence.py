@@ -8,7 +8,7 @@ import random
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from meshnet.gossip.exchange import Changed
+from meshnet.gossip.events import Changed
 from meshnet.gossip.tree import Tree
 from meshnet.ids import PeerName
 from support.gossip_net import CHANNELS, Net

@@ -8,7 +8,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from meshnet.crdt import Counter, Lattice, LwwMap, LwwRegister, Origin, OrMap, OrSet
 from meshnet.events import ChannelChanged
 from meshnet.gossip.channels import BadEntry, ChannelEvent, Channels, LatticeT, OpenChannel
-from meshnet.gossip.exchange import Changed, Gossip
+from meshnet.gossip.events import Changed
+from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fold import overlook
 from meshnet.gossip.fragments import Fragment, sign_fragment
 from meshnet.gossip.replica import Replica

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from meshnet.gossip.exchange import Changed, Gossip, GossipEvent
+from meshnet.gossip.events import Changed, GossipEvent
+from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName

@@ -8,15 +8,8 @@ import pytest
 
 from meshnet.errors import DropReason
 from meshnet.gossip import exchange, fetch, replica
-from meshnet.gossip.exchange import (
-    FETCH_PATIENCE_S,
-    MAX_FETCHES,
-    Changed,
-    Contradicted,
-    Gossip,
-    Ignored,
-    WrittenElsewhere,
-)
+from meshnet.gossip.events import Changed, Contradicted, Ignored, WrittenElsewhere
+from meshnet.gossip.exchange import FETCH_PATIENCE_S, Gossip
 from meshnet.gossip.fragments import (
     MAX_SEQUENCE,
     Fragment,
@@ -32,6 +25,7 @@ from meshnet.gossip.messages import (
     parse_delta,
     parse_want,
 )
+from meshnet.gossip.neighbour import MAX_FETCHES
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Tree
 from meshnet.ids import PeerName
 from meshnet.wire.cursor import MalformedError

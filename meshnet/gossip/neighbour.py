@@ -1,0 +1,60 @@
+"""One neighbour, as the exchange of fragments sees it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from attrs import define, field
+
+from meshnet.gossip.fragments import Fragment
+from meshnet.gossip.messages import Want
+from meshnet.gossip.replica import FragmentId
+from meshnet.gossip.tree import Path
+from meshnet.ids import PeerName
+
+# Our choice. So many fragments are fetched from one neighbour at once: what a thousand need is some
+# round trips then, not a thousand.
+MAX_FETCHES = 64
+
+
+@define(eq=False, repr=False)
+class Neighbour:
+    """What a neighbour was told last, and what it and we still have to say or to ask."""
+
+    peer: PeerName
+    writable: bool = True
+    digest_due: bool = True
+    told: dict[FragmentId, Fragment] = field(factory=dict)
+    due: dict[FragmentId, None] = field(factory=dict)
+    """What it has to be told, in order."""
+    requests: deque[Want] = field(factory=deque)
+    walk: dict[Path, None] = field(factory=dict)
+    """The nodes of its index that we still have to look at."""
+    walk_asked: bool = False
+    to_ask: dict[FragmentId, None] = field(factory=dict)
+    asked: set[FragmentId] = field(factory=set)
+    to_remind: dict[FragmentId, None] = field(factory=dict)
+    """What it wrote before its last start and may have forgotten."""
+
+    @property
+    def has_work(self) -> bool:
+        return bool(
+            self.digest_due
+            or self.due
+            or self.to_remind
+            or self.requests
+            or (self.walk and not self.walk_asked)
+            or (self.to_ask and len(self.asked) < MAX_FETCHES)
+        )
+
+    def start_walk(self) -> None:
+        """Look through its index, unless that is being done."""
+        if not self.walk and not self.walk_asked:
+            self.walk[""] = None
+
+
+def pop_first(ordered: dict[FragmentId, None]) -> FragmentId:
+    """Takes out what has waited longest."""
+    key = next(iter(ordered))
+    del ordered[key]
+    return key
