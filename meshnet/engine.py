@@ -412,6 +412,7 @@ class Engine:
             else:
                 self._router.compute(now)
         self.own_state.handle_timer(now)
+        self.gossip.handle_timer(now)
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
@@ -466,6 +467,7 @@ class Engine:
         deadlines = (
             self._timers.next_deadline(),
             self.own_state.next_deadline(),
+            self.gossip.next_deadline(),
             self.links.next_deadline(),
             self._sessions.next_deadline(),
             self.data_path.next_deadline(),

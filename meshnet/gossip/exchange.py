@@ -36,21 +36,30 @@ from meshnet.gossip.fragments import (
 from meshnet.gossip.messages import (
     MAX_PATH_DIGITS,
     MAX_PATHS,
+    MAX_PLACES,
     Delta,
+    Feed,
+    Have,
     InnerNode,
     Nodes,
     Want,
     pack_announcement,
     pack_delta,
+    pack_feed,
+    pack_have,
     pack_nodes,
     pack_want,
     parse_delta,
+    parse_feed,
+    parse_have,
     parse_index_entry,
     parse_nodes,
     parse_want,
+    place_of,
 )
 from meshnet.gossip.neighbour import MAX_FETCHES, Neighbour, pop_first
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
+from meshnet.gossip.spreading import Spreading
 from meshnet.gossip.superseded import Superseded
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Tree
 from meshnet.ids import ChannelId, PeerName
@@ -82,9 +91,10 @@ class Gossip:
     """All replicated state of one peer, and the exchange of it with its neighbours.
 
     ``told_by_writer(writer, peer)``: whether ``peer`` is a neighbour of ``writer``, which then
-    tells it by itself. Pure: call `receive` and such, then drain `messages_to_send` and
-    `next_event`; while `has_more_to_send`, call `messages_to_send` again soon. ``made_anew``:
-    channels of which our part begins anew with each start, so nothing of it can be lost.
+    tells it by itself. Pure: call `receive` and such, and `handle_timer` at `next_deadline`; then
+    drain `messages_to_send` and `next_event`; while `has_more_to_send`, call `messages_to_send`
+    again soon. ``made_anew``: channels of which our part begins anew with each start, so nothing of
+    it can be lost.
     """
 
     def __init__(
@@ -108,12 +118,14 @@ class Gossip:
         self._recalled: dict[ChannelId, int] = {}
         self._superseded = Superseded()
         self._neighbours: dict[PeerName, Neighbour] = {}
+        self._spreading = Spreading(identity.name, self.replica, self._neighbours)
         self._fetches: dict[FragmentId, _Fetching] = {}
         self.coming_bytes = 0
         """About what those parts cost that have come of fragments not yet whole."""
         self._refused: dict[bytes, None] = {}
         # Whether there may be something to send; most inputs of a peer are not for us.
         self._stirred = False
+        self._now = 0.0
         self._events: deque[GossipEvent] = deque()
         # The greatest sequence of ours that we know of: the next is above it.
         self._sequences: dict[ChannelId, int] = {}
@@ -192,6 +204,7 @@ class Gossip:
         if neighbour is None:
             return
         self._stirred = True
+        self._now = now
         if kind is MessageType.DELTA:
             self._receive_delta(neighbour, parse_delta(body), now)
         elif kind is MessageType.DIGEST:
@@ -209,6 +222,19 @@ class Gossip:
                 self._walk(neighbour, nodes, now)
             else:
                 self._receive_nodes(neighbour, nodes.tree, nodes)
+        elif kind is MessageType.HAVE:
+            self._spreading.receive_have(neighbour, parse_have(body), now)
+        elif kind is MessageType.FEED:
+            self._spreading.receive_feed(neighbour, parse_feed(body))
+
+    def handle_timer(self, now: float) -> None:
+        """Announce what was not told at once, and ask for what others have announced."""
+        self._now = now
+        if self._spreading.handle_timer(now, self._fetches):
+            self._stirred = True
+
+    def next_deadline(self) -> float | None:
+        return self._spreading.next_deadline()
 
     # Outputs.
 
@@ -246,6 +272,8 @@ class Gossip:
             return (MessageType.DELTA, pack_announcement(key[0], old.head)) if old else None
         if neighbour.requests:
             return self._answer(neighbour.requests.popleft())
+        if neighbour.feed_due:
+            return self._feed(neighbour)
         if neighbour.walk and not neighbour.walk_asked:
             neighbour.walk_asked = True
             # The last first, so depth first: what is still to be looked at stays little.
@@ -253,7 +281,7 @@ class Gossip:
             return MessageType.WANT, pack_want(Want(None, EMPTY_DIGEST, paths))
         if neighbour.to_ask and len(neighbour.asked) < MAX_FETCHES:
             return self._ask(neighbour)
-        return self._tell(neighbour)
+        return self._tell(neighbour) if neighbour.due else self._announce(neighbour)
 
     def _ask(self, neighbour: Neighbour) -> tuple[MessageType, bytes] | None:
         key = pop_first(neighbour.to_ask)
@@ -287,6 +315,21 @@ class Gossip:
         if fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
             return MessageType.DELTA, pack_announcement(channel, fragment.head)
         return MessageType.DELTA, pack_delta(channel, fragment, EMPTY)
+
+    def _announce(self, neighbour: Neighbour) -> tuple[MessageType, bytes] | None:
+        fragments: list[tuple[bytes, int]] = []
+        while neighbour.to_announce and len(fragments) < MAX_PLACES:
+            key = pop_first(neighbour.to_announce)
+            fragment = self.replica.get(*key)
+            if fragment is not None and fragment is not neighbour.told.get(key):
+                fragments.append((place_of(*key), fragment.head.sequence))
+        return (MessageType.HAVE, pack_have(Have(tuple(fragments)))) if fragments else None
+
+    def _feed(self, neighbour: Neighbour) -> tuple[MessageType, bytes]:
+        places = neighbour.to_want[:MAX_PLACES]
+        del neighbour.to_want[:MAX_PLACES]
+        neighbour.feed_due = bool(neighbour.to_want)
+        return MessageType.FEED, pack_feed(Feed(neighbour.eager, tuple(places)))
 
     def _answer(self, want: Want) -> tuple[MessageType, bytes] | None:
         if want.tree is None:
@@ -328,8 +371,9 @@ class Gossip:
         key = (channel, head.writer)
         mine = self.replica.get(channel, head.writer)
         if mine is not None and mine.head.raw == head.raw:
-            neighbour.told[key] = mine
-            neighbour.due.pop(key, None)
+            neighbour.knows(key, mine)
+            if delta.base is not None:
+                self._spreading.told_twice(neighbour, head.writer)
             return
         fetching = self._fetches.get(key)
         on_its_way = (
@@ -503,13 +547,14 @@ class Gossip:
         if fetching is not None and fetching.fetch.head.order <= fragment.head.order:
             self._end_fetch(key)
         if source is not None:
-            source.told[key] = fragment
-            source.due.pop(key, None)
+            source.knows(key, fragment)
         for neighbour in self._neighbours.values():
             if neighbour is source or neighbour.peer == writer:
                 continue
-            if source is None or not self._told_by_writer(writer, neighbour.peer):
+            if source is None:
                 neighbour.due[key] = None
+            elif not self._told_by_writer(writer, neighbour.peer):
+                self._spreading.pass_on(neighbour, key, self._now)
         self._events.append(Changed(channel, writer, before, fragment.tree))
 
     def _is_lost(self, channel: ChannelId, head: Head) -> bool:

@@ -29,6 +29,7 @@ from meshnet.gossip.tree import (
     inner_digest,
     leaves_of,
     size_of,
+    spot_of,
 )
 from meshnet.ids import PEER_NAME_BYTES, ChannelId, PeerName
 from meshnet.values import Value
@@ -41,6 +42,9 @@ MAX_PATHS = 64
 """In one WANT."""
 MAX_CHANGES = 1024
 """In one DELTA. Each costs two hashes and a way through the tree, however little it takes here."""
+MAX_PLACES = 256
+"""In one HAVE or FEED."""
+PLACE_BYTES = 8
 WHOLE_BELOW_BYTES = 2048
 """A node with this much below it, or a single entry, is told as its entries."""
 
@@ -90,6 +94,19 @@ class Nodes(Value):
     tree: TreeId
     root: bytes
     nodes: tuple[tuple[Path, Told], ...]
+
+
+class Have(Value):
+    """What the sender holds and has not told: places and sequences of fragments."""
+
+    fragments: tuple[tuple[bytes, int], ...]
+
+
+class Feed(Value):
+    """Whether the receiver shall tell news at once; and what of it now, by its places."""
+
+    eager: bool
+    places: tuple[bytes, ...]
 
 
 class Delta(Value):
@@ -176,6 +193,38 @@ def parse_delta(body: bytes, *, limit: int | None = MAX_CHANGES) -> Delta:
         raise MalformedError(f"delta of form {form}")
     base, changes = cursor.read_bytes(HASH_BYTES), _read_changes(cursor, limit)
     return Delta(channel, head, base, changes)
+
+
+def place_of(channel: ChannelId, writer: PeerName) -> bytes:
+    """A short name for a fragment, whose spot in the index begins so."""
+    return bytes.fromhex(spot_of(pack_channel(channel) + writer)[: 2 * PLACE_BYTES])
+
+
+def pack_have(have: Have) -> bytes:
+    return b"".join(place + sequence.to_bytes(8, "big") for place, sequence in have.fragments)
+
+
+def parse_have(body: bytes) -> Have:
+    each = PLACE_BYTES + 8
+    if len(body) % each or not 0 < len(body) <= MAX_PLACES * each:
+        raise MalformedError(f"announcements of {len(body)} bytes")
+    cursor = Cursor(body)
+    count = len(body) // each
+    return Have(tuple((cursor.read_bytes(PLACE_BYTES), cursor.read_u64()) for _ in range(count)))
+
+
+def pack_feed(feed: Feed) -> bytes:
+    return bytes((feed.eager,)) + b"".join(feed.places)
+
+
+def parse_feed(body: bytes) -> Feed:
+    cursor = Cursor(body)
+    if (form := cursor.read_u8()) > 1:
+        raise MalformedError(f"feed of form {form}")
+    if cursor.left % PLACE_BYTES or cursor.left > MAX_PLACES * PLACE_BYTES:
+        raise MalformedError(f"places of {cursor.left} bytes")
+    count = cursor.left // PLACE_BYTES
+    return Feed(bool(form), tuple(cursor.read_bytes(PLACE_BYTES) for _ in range(count)))
 
 
 def _pack_change(key: bytes, value: bytes | None) -> bytes:

@@ -35,6 +35,17 @@ class Neighbour:
     asked: set[FragmentId] = field(factory=set)
     to_remind: dict[FragmentId, None] = field(factory=dict)
     """What it wrote before its last start and may have forgotten."""
+    eager: bool = True
+    """Whether news is told to it at once, and by it to us (`Spreading`)."""
+    feed_due: bool = False
+    """It has to be told whether it is ``eager``."""
+    to_want: list[bytes] = field(factory=list)
+    """The places of what it has announced and shall tell, with that."""
+    unannounced: dict[FragmentId, None] = field(factory=dict)
+    """What it has not been told, as it may soon have it from others."""
+    to_announce: dict[FragmentId, None] = field(factory=dict)
+    claims: dict[bytes, tuple[int, float]] = field(factory=dict)
+    """What it has announced and we have not: place -> (sequence, since when)."""
 
     @property
     def has_work(self) -> bool:
@@ -43,9 +54,18 @@ class Neighbour:
             or self.due
             or self.to_remind
             or self.requests
+            or self.feed_due
+            or self.to_announce
             or (self.walk and not self.walk_asked)
             or (self.to_ask and len(self.asked) < MAX_FETCHES)
         )
+
+    def knows(self, key: FragmentId, fragment: Fragment) -> None:
+        """It has told us that it has this version, so we need not tell it."""
+        self.told[key] = fragment
+        self.due.pop(key, None)
+        self.unannounced.pop(key, None)
+        self.to_announce.pop(key, None)
 
     def start_walk(self) -> None:
         """Look through its index, unless that is being done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from meshnet.gossip.fragments import Fragment, Head
-from meshnet.gossip.messages import pack_index_entry
+from meshnet.gossip.messages import pack_index_entry, place_of
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
 
@@ -30,11 +30,16 @@ class Replica:
         self._index = EMPTY
         # The index costs hashing, so it follows when it is asked for.
         self._unindexed: dict[FragmentId, Head] = {}
+        self._places: dict[bytes, FragmentId] = {}
         self.fragments = 0
         self.size_bytes = 0
 
     def get(self, channel: ChannelId, writer: PeerName) -> Fragment | None:
         return self._channels.get(channel, _NOTHING).get(writer)
+
+    def at_place(self, place: bytes) -> FragmentId | None:
+        """The fragment that has this short name, if one is held."""
+        return self._places.get(place)
 
     def channel(self, channel: ChannelId) -> Mapping[PeerName, Fragment]:
         """All fragments of a channel."""
@@ -74,6 +79,7 @@ class Replica:
         self._unindexed[channel, writer] = fragment.head
         self.size_bytes += fragment.tree.size_bytes
         if before is None:
+            self._places[place_of(channel, writer)] = (channel, writer)
             self.fragments += 1
             return EMPTY
         self.size_bytes -= before.tree.size_bytes
@@ -86,6 +92,7 @@ class Replica:
             self.fragments -= 1
             self.size_bytes -= fragment.tree.size_bytes
             self._unindexed.pop((channel, writer), None)
+            self._places.pop(place_of(channel, writer), None)
             key, _ = pack_index_entry(channel, fragment.head)
             self._index = self._index.updated([(key, None)])
             if not self._channels[channel]:

@@ -14,16 +14,25 @@ class MessageType(enum.IntEnum):
     """Answer with PONG and the same 8-byte token; keeps the link alive and measures it."""
     PONG = 2
     DELTA = 3
-    """A fragment's new head and what has changed (section 6.3), as the next three."""
+    """A fragment's new head and what has changed (section 6.3), as all below but RELAYED."""
     RELAYED = 4
     """The relay header, and a handshake datagram for another peer (section 3.5)."""
     DIGEST = 5
     WANT = 6
     NODES = 7
+    HAVE = 8
+    FEED = 9
 
 
 GOSSIP_MESSAGES = frozenset(
-    (MessageType.DELTA, MessageType.DIGEST, MessageType.WANT, MessageType.NODES)
+    (
+        MessageType.DELTA,
+        MessageType.DIGEST,
+        MessageType.WANT,
+        MessageType.NODES,
+        MessageType.HAVE,
+        MessageType.FEED,
+    )
 )
 
 

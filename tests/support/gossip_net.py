@@ -15,7 +15,7 @@ from meshnet.wire.messages import MessageType
 from support.samples import NETWORK_ID
 
 CHANNELS = [ChannelId("one", "opaque"), ChannelId("two", "opaque")]
-IDENTITIES = [Identity.of_seed(bytes((7, number)) * 16) for number in range(6)]
+IDENTITIES = [Identity.of_seed(bytes((7, number)) * 16) for number in range(30)]
 
 
 class Net:
@@ -116,10 +116,21 @@ class Net:
         delivered = [self.deliver(a, b) for a, b in list(self.queues)]
         return any(delivered) or any(node.has_more_to_send for node in self.nodes.values())
 
+    def pass_time(self) -> bool:
+        """Until somebody's timer is due; False: nobody has one."""
+        deadlines = [at for n in self.nodes.values() if (at := n.next_deadline()) is not None]
+        if not deadlines:
+            return False
+        self.now = max(self.now, min(deadlines))
+        for who, node in self.nodes.items():
+            node.handle_timer(self.now)
+            self.watch(who)
+        return True
+
     def run(self) -> None:
-        """Until nobody has anything to say."""
+        """Until nobody has anything to say, now or later."""
         for _ in range(10_000):
-            if not self.turn():
+            if not self.turn() and not self.pass_time():
                 return
         raise AssertionError("they never stop talking")
 

@@ -1,4 +1,4 @@
-"""Any body is a WANT, NODES, DELTA or index entry that packs to the same bytes, or MalformedError.
+"""Any body is a gossip message or index entry that packs to the same bytes, or MalformedError.
 
 The first byte chooses which it is read as. An absent node has two forms, of which we write one.
 """
@@ -12,6 +12,8 @@ from fuzz.plan import Plan, piece
 from meshnet.gossip.fragments import HEAD_BYTES, pack_channel, sign_fragment
 from meshnet.gossip.messages import (
     MAX_PATHS,
+    Feed,
+    Have,
     InnerNode,
     Nodes,
     Want,
@@ -20,10 +22,14 @@ from meshnet.gossip.messages import (
     _pack_tree,
     pack_announcement,
     pack_delta,
+    pack_feed,
+    pack_have,
     pack_index_entry,
     pack_nodes,
     pack_want,
     parse_delta,
+    parse_feed,
+    parse_have,
     parse_index_entry,
     parse_nodes,
     parse_want,
@@ -37,17 +43,18 @@ COVERS = tuple(
     f"meshnet.gossip.messages:{name}"
     for name in (
         *("parse_want", "parse_nodes", "parse_delta", "parse_index_entry"),
+        *("parse_have", "parse_feed"),
         *("_read_tree", "_read_path", "_read_node", "_read_changes", "_read_key", "_read_value"),
     )
 )
 
-_WANT, _NODES, _DELTA, _INDEX_ENTRY = range(4)
+_WANT, _NODES, _DELTA, _INDEX_ENTRY, _HAVE, _FEED = range(6)
 _CHANNEL = ChannelId("fuzz", "opaque")
 
 
 def check(data: bytes) -> None:
     plan = Plan(data)
-    kind = plan.number() % 4
+    kind = plan.number() % 6
     with contextlib.suppress(MalformedError):
         if kind == _WANT:
             body = plan.rest()
@@ -59,6 +66,12 @@ def check(data: bytes) -> None:
             assert packed == body or (parse_nodes(packed) == said and len(packed) < len(body))
         elif kind == _DELTA:
             _delta(plan.rest())
+        elif kind == _HAVE:
+            body = plan.rest()
+            assert pack_have(parse_have(body)) == body
+        elif kind == _FEED:
+            body = plan.rest()
+            assert pack_feed(parse_feed(body)) == body
         else:
             entry = plan.piece(), plan.rest()
             assert pack_index_entry(*parse_index_entry(entry)) == entry
@@ -100,6 +113,12 @@ def seeds() -> Iterator[bytes]:
         for root in (small, large, EMPTY):
             nodes = [("", root.root), ("a", None), ("0f", small.root)]
             yield bytes((_NODES,)) + pack_nodes(tree, root.digest, nodes)
+    places = [bytes((number,)) * 8 for number in range(3)]
+    yield bytes((_HAVE,)) + pack_have(Have(tuple((place, 2**40 + 1) for place in places)))
+    yield bytes((_HAVE,)) + bytes(15)
+    yield bytes((_FEED,)) + pack_feed(Feed(True, tuple(places)))
+    yield bytes((_FEED, 0))
+    yield bytes((_FEED, 2))
     yield bytes((_WANT,)) + b"\0" + bytes(32) + b"\x01\x41" + bytes(33)
     yield bytes((_WANT,)) + b"\0" + bytes(32) + b"\x01\x01\x0f"
     yield bytes((_WANT,)) + b"\2"
