@@ -535,7 +535,7 @@ class Engine:
             # At once, since what went that way is lost until then.
             self._router.compute(now)
 
-    def link_pinged(self, peer: PeerName) -> None:
+    def link_idles(self, peer: PeerName) -> None:
         self.gossip.compare_with(peer)
 
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:

@@ -37,7 +37,7 @@ from meshnet.wire.messages import TOKEN_BYTES, MessageType, pack_message, parse_
 # Our choice. A handshake is three packets; who needs longer is not a peer, or cannot be one.
 HANDSHAKE_TIMEOUT_S = 5.0
 # Design section 6: an idle neighbour's death is known within 25 s.
-LINK_PING_INTERVAL_S = 10.0
+LINK_SIGN_INTERVAL_S = 10.0
 LINK_TIMEOUT_S = 25.0
 LINK_SUSPECT_S = 1.5
 # Design section 9: --conn-limit.
@@ -61,8 +61,8 @@ class LinkOwner(Protocol):
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
         """The link to ``peer`` is gone. ``goodbye``: so is the peer, it said."""
 
-    def link_pinged(self, peer: PeerName) -> None:
-        """The link is being asked for a sign of life: time to compare what both ends know."""
+    def link_idles(self, peer: PeerName) -> None:
+        """Time for a sign of life: to say by the link what we know does to compare it, too."""
 
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         """A message other than a ping. Raises MalformedError, which ends the link."""
@@ -70,7 +70,7 @@ class LinkOwner(Protocol):
 
 class _Task(enum.Enum):
     HANDSHAKE_TIMEOUT = 1
-    PING = 2
+    LOOK = 2
     SUSPICION = 3
 
 
@@ -256,7 +256,7 @@ class LinkKeeper:
             self.close(known, CloseCode.DUPLICATE_LINK, CloseCode.DUPLICATE_LINK.text, now)
         else:
             self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
-        self._ping_by(link, on_the_second(now + LINK_PING_INTERVAL_S))
+        self._look_again_by(link, on_the_second(now + LINK_SIGN_INTERVAL_S))
         self._owner.link_up(link, first=known is None, now=now)
 
     def _turn_away(self, link: Link, now: float) -> None:
@@ -279,16 +279,15 @@ class LinkKeeper:
         elif not link.protocol.keep_fresh(now):
             self._end(link, KEYS_EXPIRED, now, code=None, by_peer=False)
         else:
-            self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
             if link.peer is not None:
-                self._owner.link_pinged(link.peer)
-            ping_at = on_the_second(now + LINK_PING_INTERVAL_S)
-            self._ping_by(link, min(ping_at, link.heard_at + LINK_TIMEOUT_S))
+                self._owner.link_idles(link.peer)
+            sign_at = on_the_second(now + LINK_SIGN_INTERVAL_S)
+            self._look_again_by(link, min(sign_at, link.heard_at + LINK_TIMEOUT_S))
 
-    def _ping_by(self, link: Link, deadline: float) -> None:
+    def _look_again_by(self, link: Link, deadline: float) -> None:
         """Look at ``link`` again, at the latest when its keys want to be renewed."""
         keys_at = link.protocol.next_deadline()
-        self._timers.set((_Task.PING, link.id), min(deadline, keys_at))
+        self._timers.set((_Task.LOOK, link.id), min(deadline, keys_at))
 
     def suspect(self, peer: PeerName, now: float) -> None:
         """``peer`` is silent by UDP: does its link still live?"""
@@ -308,7 +307,7 @@ class LinkKeeper:
         if link.suspected_at is None or link.heard_at > link.suspected_at:
             link.suspected_at = now
             self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
-            # Beside the ping's turn, which may renew the keys before that.
+            # Beside the turn of `LOOK`, which may renew the keys before that.
             self._timers.set((_Task.SUSPICION, link.id), now + LINK_SUSPECT_S)
 
     def _end(

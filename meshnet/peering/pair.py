@@ -43,6 +43,9 @@ class Pair:
     outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
     probes: dict[int, tuple[float, bool]] = field(factory=dict)
     """probe id -> (sent at, asked for by a user)."""
+    probed_at: float = float("-inf")
+    looked_at_counter: int = 0
+    """What the session had sent when it was last looked at: does it have traffic?"""
     calls: dict[Remote, str] = field(factory=dict)
     """What the last call to each address gave."""
 

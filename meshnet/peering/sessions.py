@@ -16,6 +16,7 @@ from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.floods import HandshakeGuard
+from meshnet.peering.keepalive import PROBE_INTERVAL_S, has_traffic, keepalive_at
 from meshnet.peering.pair import Pair
 from meshnet.peering.silence import SILENT_S, Sign, SilenceWatch
 from meshnet.peering.trusted import TrustedSubnets
@@ -45,7 +46,6 @@ DOUBT_S = 0.7
 # A relayed pair looks for a direct path soon, and then now and then.
 FIRST_DIRECT_S = 1.0
 DIRECT_INTERVAL_S = 20.0
-PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 2.0
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
@@ -576,6 +576,7 @@ class SessionKeeper:
         if len(pair.probes) >= MAX_PROBES_IN_FLIGHT:
             del pair.probes[next(iter(pair.probes))]
         pair.probes[probe_id] = (now, for_user)
+        pair.probed_at = now
         self._data_path.send_probe(session, probe_id, now)
         return probe_id
 
@@ -589,8 +590,16 @@ class SessionKeeper:
         moved = pair.current.clear_with is not None and not pair.current.is_clear
         if (pair.current.half_spent or moved) and pair.pending is None:
             self._timers.set((_Task.REKEY, pair.peer), now)
-        self._probe(pair, pair.current, now, for_user=False)
-        self._timers.set((_Task.PROBE, pair.peer), on_the_second(now + PROBE_INTERVAL_S))
+        session = pair.current
+        lesser = self._identity.name < pair.peer
+        if has_traffic(pair, session):
+            self._probe(pair, session, now, for_user=False)
+            look_at = on_the_second(now + PROBE_INTERVAL_S)
+        else:
+            if now >= keepalive_at(pair, session, lesser=lesser):
+                self._probe(pair, session, now, for_user=False)
+            look_at = keepalive_at(pair, session, lesser=lesser)
+        self._timers.set((_Task.PROBE, pair.peer), look_at)
 
     def _give_up(self, pair: Pair, session: Session, now: float) -> None:
         """Nothing comes back: stop sending by ``session``, say so, and call anew.

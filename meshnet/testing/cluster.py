@@ -188,6 +188,7 @@ class Cluster:
 
     def carry_datagram(self, host: Host, data: bytes, to: Endpoint) -> None:
         source, target = host.address, self._find(host, to)
+        host.sent_on_wire.datagram(len(data))
         name = target.nickname if target is not None else str(to)
         self.watch.datagram_sent(host.life, str(target.address if target is not None else to), data)
         if target is None:
@@ -215,6 +216,7 @@ class Cluster:
     # Within.
 
     def _stream_written(self, source: Host, to: Host, data: bytes) -> None:
+        source.sent_on_wire.written(len(data))
         self.watch.stream_written(source.life, data)
         self._note(source, to.nickname, Transport.TCP, data, "")
 

@@ -35,6 +35,8 @@ class _End:
     remote: Endpoint
     other: _End | None = None
     open: bool = True
+    says_so: bool = False
+    """Whether something was written since this was last set to false."""
     delivery: Timer | None = None
     """When something of ``out`` arrives next."""
 
@@ -104,9 +106,11 @@ class Connections:
             return
         if output.data and end.other is not None:
             self._on_write(host, end.other.host, output.data)
+            end.says_so = True
             self._write(end, output.data)
         if output.close:
             end.open = False
+            host.sent_on_wire.ended()
             self._write(end, StreamEnd.CLOSED)
 
     def host_died(self, host: Host, *, silent: bool) -> None:
@@ -130,6 +134,8 @@ class Connections:
         ours = self._open_end(host, callee, to)
         theirs = self._open_end(callee, host, from_port)
         ours.other, theirs.other = theirs, ours
+        host.sent_on_wire.dialled()
+        callee.sent_on_wire.accepted()
         self._write(ours, StreamEnd.OPENED)
         host.engine.link_opened(ours.link, to, dial.target_id, self._clock.now)
         host.drain()
@@ -171,10 +177,14 @@ class Connections:
             self._write(end, StreamEnd.RESET)
         elif end.open:
             if isinstance(item, bytes):
+                end.says_so = False
                 end.engine.receive_link_bytes(end.link, item, self._clock.now)
+                host.drain()
+                if not end.says_so:
+                    host.sent_on_wire.acknowledged(len(item))
             else:
                 end.engine.link_opened(end.link, end.remote, None, self._clock.now)
-            host.drain()
+                host.drain()
 
     def _end(self, end: _End, reason: str) -> None:
         """``end`` is told that its connection is over."""

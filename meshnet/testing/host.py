@@ -12,6 +12,7 @@ from meshnet.events import Event
 from meshnet.gossip.channels import LatticeT, OpenChannel
 from meshnet.ids import Endpoint, PeerName
 from meshnet.report import ConnectionReport
+from meshnet.testing.accounting import SentOnWire
 from meshnet.testing.clock import Timer, TimeStandsStillError
 from meshnet.testing.journal import MemoryJournal
 from meshnet.testing.state import MemoryState
@@ -57,6 +58,8 @@ class Host:
         self.events: list[Event] = []
         self.frames: list[bytes] = []
         self.lives = 0
+        self.sent_on_wire = SentOnWire()
+        """What it has cost others to listen to this machine, in all its lives."""
         self._config = config
         self._told: list[tuple[str, int]] = []
         self._alarm: Timer | None = None

@@ -14,7 +14,7 @@ import pytest
 
 from meshnet.discovery import backoff
 from meshnet.events import LinkEstablished, SessionLost
-from meshnet.peering import sessions, silence
+from meshnet.peering import keepalive, sessions, silence
 from meshnet.testing import BurstLoss, Cluster, Host, Transport
 from meshnet.wire import replay
 from meshnet.wire.link import LinkProtocol
@@ -167,7 +167,7 @@ def a_firewall_that_stops_one_direction_is_noticed() -> None:
     one, other = mesh(2)
     one.cluster.cut(one, other, one_way=True, only=Transport.UDP)
     one.cluster.run_until(
-        lambda: one.peers == other.peers == set(), within_s=sessions.PROBE_INTERVAL_S * 6
+        lambda: one.peers == other.peers == set(), within_s=2 * keepalive.KEEPALIVE_S
     )
     one.cluster.mend()
     one.cluster.run_until(one.cluster.meshed, within_s=10.0)

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from meshnet.events import LinkLost, SessionLost
+from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
 from meshnet.testing import Cluster, Host, Transport
 from meshnet.wire.key_life import KeyLife
 from support.samples import BROADCAST, ethernet, mac
@@ -68,7 +69,8 @@ def test_all_who_are_idle_lose_it_too_before_the_next_keepalive_is_over() -> Non
     one, other, *others = mesh_of(5)
     other.crash(silent=True)
     one.cluster.run_until(
-        lambda: not any(other.name in host.peers for host in (one, *others)), within_s=5.0 + 1.5
+        lambda: not any(other.name in host.peers for host in (one, *others)),
+        within_s=KEEPALIVE_S + STEP_IN_LATER_S + 1.5,
     )
 
 

@@ -33,7 +33,7 @@ from meshnet.gossip.messages import (
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName
 from meshnet.peering import own_state
-from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_PING_INTERVAL_S
+from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_SIGN_INTERVAL_S
 from meshnet.report import ConnectionReport, PeerReport
 from meshnet.testing import Cluster, Host
 from meshnet.topology.records import PeerRecord
@@ -299,10 +299,11 @@ def test_messages_of_later_versions_are_skipped() -> None:
     assert who.messages(MessageType.PONG) == [b"12345678"]
 
 
-def test_an_idle_link_is_asked_for_a_sign_of_life() -> None:
+def test_an_idle_link_has_a_sign_of_life() -> None:
     who = guest()
-    who.wait(LINK_PING_INTERVAL_S + 0.1)
-    assert len(who.messages(MessageType.PING)) == 1
+    before = len(who.messages(MessageType.DIGEST))
+    who.wait(LINK_SIGN_INTERVAL_S + 0.1)
+    assert len(who.messages(MessageType.DIGEST)) == before + 1
 
 
 def test_a_stop_says_goodbye_and_dials_nobody_any_more() -> None:

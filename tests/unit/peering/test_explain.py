@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshnet.peering.sessions import PROBE_INTERVAL_S
+from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
 from meshnet.peering.silence import LOST_S
 from meshnet.report import CauseReport, ExplainCause, Explanation
 from meshnet.testing import Cluster, Host
@@ -199,16 +199,16 @@ def no_udp_answer_though_relayed(cluster: Cluster) -> Explanation:
 def probes_lost(cluster: Cluster) -> Explanation:
     a, b = meshed_pair(cluster)
     silence(cluster)
-    cluster.run_until(lambda: not a.peers, within_s=PROBE_INTERVAL_S + 2 * LOST_S)
+    cluster.run_until(lambda: not a.peers, within_s=KEEPALIVE_S + STEP_IN_LATER_S + 2 * LOST_S)
     return explain(a, b)
 
 
 def probe_loss(cluster: Cluster) -> Explanation:
     a, b = meshed_pair(cluster)
     silence(cluster)
-    cluster.run_for(PROBE_INTERVAL_S)
+    cluster.run_for(KEEPALIVE_S + STEP_IN_LATER_S)
     cluster.datagram_filter = lambda _source, _to, _data: True
-    cluster.run_for(2 * PROBE_INTERVAL_S)
+    cluster.run_for(KEEPALIVE_S)
     return explain(a, b)
 
 

@@ -13,6 +13,7 @@ from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost
 from meshnet.ids import Endpoint
 from meshnet.peering import sessions
 from meshnet.peering.data_path import Counters, Datagram, DataPath
+from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
 from meshnet.peering.pair import LOSS_OVER_PROBES
 from meshnet.peering.sessions import (
     FIRST_RETRY_S,
@@ -20,7 +21,6 @@ from meshnet.peering.sessions import (
     LAST_RETRY_S,
     MAX_FORMER,
     MAX_PROBES_IN_FLIGHT,
-    PROBE_INTERVAL_S,
     STEP_IN_S,
     SessionKeeper,
 )
@@ -459,7 +459,7 @@ def test_lost_probes_show_as_loss_and_renew_the_session() -> None:
         if DatagramType.INITIATION in kinds([datagram for datagram, _ in a.turn(now)]):
             renewed_at = now
     assert renewed_at is not None
-    assert renewed_at <= PROBE_INTERVAL_S + LOST_UNMEASURED_S
+    assert renewed_at <= KEEPALIVE_S + STEP_IN_LATER_S + LOST_UNMEASURED_S
     pair = a.keeper.pair(BOB.name)
     assert pair is not None
     assert pair.loss is not None
