@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from meshnet.crdt.dots import Origin
+from meshnet.discovery.neighbours import DEFAULT_DEGREE, Neighbours
 from meshnet.discovery.targets import Targets, Trouble
 from meshnet.errors import (
     AuthenticationError,
@@ -49,6 +50,7 @@ from meshnet.peering.own_state import OwnState
 from meshnet.peering.reports import Reporter
 from meshnet.peering.routing import Router
 from meshnet.peering.sessions import SessionKeeper
+from meshnet.peering.thinning import LinkThinning
 from meshnet.peering.trusted import Subnet, TrustedSubnets
 from meshnet.peering.unicast import Unicast
 from meshnet.ports import Rng
@@ -116,6 +118,7 @@ class EngineConfig(Value, secret=("psk", "other_psks")):
     durable: bool = False
     key_life: KeyLife = DEFAULT_KEY_LIFE
     conn_limit: int = DEFAULT_CONN_LIMIT
+    degree: int = DEFAULT_DEGREE
     other_psks: tuple[bytes, ...] = ()
     trusted_subnets: tuple[Subnet, ...] = ()
 
@@ -170,6 +173,8 @@ class Engine:
         self.set_trusted_subnets(config.trusted_subnets, now)
         self.unicast = Unicast(self.name, config.life, self.data_path)
         self._targets = Targets(self.name, rng)
+        degree = min(config.degree, config.conn_limit)
+        self._neighbours = Neighbours(self.name, self._network_id, degree, self._targets)
         self._records: dict[PeerName, PeerRecord] = {}
         link_config = LinkConfig(
             config.identity,
@@ -183,6 +188,7 @@ class Engine:
             link_config, self, self._targets, self.counters, limit=config.conn_limit, rng=rng
         )
         self._linked = self.links.by_peer
+        self._thinning = LinkThinning(self.name, self.links, self._neighbours, self._records)
         self._dials: list[Dial] = []
         self._timers: Timers[_Task] = Timers()
         self._events: deque[Event] = deque()
@@ -192,7 +198,7 @@ class Engine:
             self.links,
             self._sessions,
             self.data_path,
-            self._targets,
+            self._neighbours,
         )
         self._reporter = Reporter(
             self.name,
@@ -421,6 +427,8 @@ class Engine:
             self._router.compute(now)
         self.data_path.handle_timer(now)
         self.unicast.handle_timer(now)
+        self._neighbours.handle_timer(now)
+        self._thinning.handle_timer(now)
         self._dial_due(now)
 
     # Outputs.
@@ -472,6 +480,8 @@ class Engine:
             self._sessions.next_deadline(),
             self.data_path.next_deadline(),
             self.unicast.next_deadline(),
+            self._neighbours.next_deadline(),
+            self._thinning.next_deadline(),
             self._targets.next_deadline() if not self._stopping else None,
             self._now if self.gossip.has_more_to_send else None,
             self.channels.next_work_at(self._now),
@@ -538,10 +548,15 @@ class Engine:
     def link_idles(self, peer: PeerName) -> None:
         self.gossip.compare_with(peer)
 
+    def link_to_give_up(self, newcomer: PeerName) -> PeerName | None:
+        return self._thinning.link_to_give_up(newcomer)
+
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         assert link.peer is not None, "who is not authenticated cannot send messages"
         if kind is MessageType.RELAYED:
             self._router.receive(link.peer, body, now)
+        elif kind is MessageType.UNNEEDED:
+            self._thinning.asked(link.peer, now)
         elif kind in GOSSIP_MESSAGES:
             self.gossip.receive(link.peer, kind, body, now)
             self._follow_gossip(now)
@@ -590,8 +605,8 @@ class Engine:
         if theirs != ours and (known is None or known.overlay_mtu != theirs):
             self._events.append(MtuDiffered(writer, ours, theirs))
         if self.config.discovery:
-            self._targets.set_discovered(writer, record.endpoints, now)
-            self._dial_due(now)
+            standing = self._neighbours.standing_when_heard_of(writer, now)
+            self._targets.set_discovered(writer, record.endpoints, now, standing=standing)
         linked = self._linked.get(writer)
         if linked is not None:
             self._sessions.set_direct(writer, self._addresses_of(linked))
@@ -626,6 +641,7 @@ class Engine:
     def _links_changed(self, now: float) -> None:
         if not self._stopping:
             self.own_state.links_changed(now)
+            self._thinning.links_changed(now)
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _addresses_of(self, link: Link) -> list[Endpoint]:
@@ -643,7 +659,7 @@ class Engine:
         if self._stopping:
             return
         for target in self._targets.due(now):
-            if self.links.is_full:
+            if self.links.is_full and self._thinning.link_to_give_up(target.peer) is None:
                 reason = f"not dialled: {self.config.conn_limit} links are the limit (--conn-limit)"
                 self._targets.failed(
                     target.id, reason, now, refused=False, trouble=Trouble.CONN_LIMIT

@@ -77,6 +77,7 @@ class CloseCode(enum.IntEnum):
     TIMEOUT = 9
     SHUTDOWN = 10
     TOO_MANY_LINKS = 11
+    UNNEEDED_LINK = 12
 
     @property
     def text(self) -> str:
@@ -96,6 +97,7 @@ _CLOSE_TEXTS = {
     CloseCode.TIMEOUT: "timeout (nothing heard in time)",
     CloseCode.SHUTDOWN: "peer is shutting down",
     CloseCode.TOO_MANY_LINKS: "too many links (--conn-limit of the end that refused is reached)",
+    CloseCode.UNNEEDED_LINK: "link not needed (neither end wants it; see --degree)",
 }
 
 

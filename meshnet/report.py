@@ -9,6 +9,7 @@ import enum
 from typing import Literal, TypedDict
 
 ConnectionState = Literal["established", "connecting", "retrying", "failed"]
+TargetState = Literal["established", "connecting", "retrying", "failed", "resting"]
 
 
 class PeerConnection(TypedDict):
@@ -64,9 +65,10 @@ class RouteReport(TypedDict):
 class TargetReport(TypedDict):
     """One thing that is dialled: an address a user ``gave``, or a peer heard of.
 
-    ``address`` is the one dialled last, or first. ``reason`` says what came of it.
-    ``failures`` are in a row: 0 while established, by whichever link; one that ends at once is one.
-    ``next_try_s`` is null while there is nothing to try: linked, being dialled, or our own address.
+    ``address`` is the one dialled last, or first. ``reason`` says what came of it. ``resting``: no
+    link is needed. ``failures`` are in a row: 0 while established, by whichever link; one that ends
+    at once is one. ``next_try_s``, at the latest, is null while there is nothing to try: linked,
+    being dialled, resting, or our own address.
     """
 
     address: str
@@ -74,7 +76,7 @@ class TargetReport(TypedDict):
     given: bool
     peer: str
     nickname: str
-    state: ConnectionState
+    state: TargetState
     failures: int
     next_try_s: float | None
     reason: str
@@ -99,6 +101,8 @@ class ExplainCause(enum.StrEnum):
     """There was a link; it is dialled again."""
     CONN_LIMIT = "conn_limit"
     """We have as many links as we may, so we do not dial."""
+    NOT_NEEDED = "not_needed"
+    """It is reached through others, and we have links enough: above --degree not all are linked."""
     NOT_DIALLED = "not_dialled"
     """We do not dial it: it was found, and we run without discovery."""
     NO_ADDRESS = "no_address"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import Attribute, define, field, validators
 
+from meshnet.discovery.neighbours import DEFAULT_DEGREE, MIN_DEGREE
 from meshnet.errors import ConfigError
 from meshnet.ids import Endpoint, split_host_port
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT
@@ -87,10 +88,12 @@ class MeshConfig:
     exclude each other; without either the network is open: sealed, but anyone may join.
     ``also_accept``: further passwords (text) and psks (bytes) that others may offer. ``mtu`` is
     the overlay's, in bytes, the same on every peer. ``conn_limit``: links to that many peers at
-    most; others are reached through them. ``ciphers``: in order of preference; by
-    default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most the
-    default; at one and a half times that they are refused. ``trusted_subnets`` (CIDR): frames to
-    and from peers in these are **not encrypted**, where the other end trusts our address likewise.
+    most; others are reached through them. ``degree``: in a mesh of more peers, links are closed
+    that neither end needs while there are more than so many. ``ciphers``: in order of preference;
+    by default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most
+    the default; at one and a half times that they are refused. ``trusted_subnets`` (CIDR): frames
+    to and from peers in these are **not encrypted**, where the other end trusts our address
+    likewise.
     """
 
     nickname: str = field(default="", validator=_TEXT)
@@ -113,6 +116,7 @@ class MeshConfig:
     mtu: int = field(default=DEFAULT_OVERLAY_MTU, validator=_WHOLE)
     discovery: bool = field(default=True, validator=_is("True or False", bool))
     conn_limit: int = field(default=DEFAULT_CONN_LIMIT, validator=_WHOLE)
+    degree: int = field(default=DEFAULT_DEGREE, validator=_WHOLE)
     ciphers: tuple[CipherId, ...] | None = field(
         default=None,
         validator=validators.optional(_are("members of CipherId", CipherId)),
@@ -149,6 +153,8 @@ class MeshConfig:
             raise ConfigError(f"mtu {self.mtu}: use {MIN_OVERLAY_MTU} to {MAX_OVERLAY_MTU}")
         if self.conn_limit < 1:
             raise ConfigError(f"conn-limit {self.conn_limit}: use 1 or more")
+        if self.degree < MIN_DEGREE:
+            raise ConfigError(f"degree {self.degree}: use {MIN_DEGREE} or more")
         if self.ciphers is not None and not self.ciphers:
             raise ConfigError("the list of ciphers is empty")
         if not 0 < self.rekey_after_s <= REKEY_AFTER_S:

@@ -59,6 +59,7 @@ _FIXED = (
     "ciphers",
     "rekey_after_s",
     "conn_limit",
+    "degree",
 )
 _log = logging.getLogger("meshnet")
 # As libraries do: who runs a mesh in a program decides what becomes of its log.
@@ -137,6 +138,7 @@ class Mesh:
                 durable=self._state is not None,
                 key_life=KeyLife(config.rekey_after_s),
                 conn_limit=config.conn_limit,
+                degree=config.degree,
                 trusted_subnets=config.subnets(),
             )
             journal, kept = await read_journal(self._state)

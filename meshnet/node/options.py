@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from meshnet.aio.config import DEFAULT_PORT, MeshConfig
+from meshnet.discovery.neighbours import DEFAULT_DEGREE
 from meshnet.errors import ConfigError
 from meshnet.ids import split_host_port
 from meshnet.linux.addresses import Interface
@@ -83,6 +84,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         mtu=options.mtu,
         discovery=not options.no_discovery,
         conn_limit=options.conn_limit,
+        degree=options.degree,
     )
     return NodeConfig(
         mesh=mesh,
@@ -177,6 +179,14 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_CONN_LIMIT,
         metavar="N",
         help=f"links to this many peers at most (default: {DEFAULT_CONN_LIMIT})",
+    )
+    add(
+        "--degree",
+        type=int,
+        default=DEFAULT_DEGREE,
+        metavar="N",
+        help="be linked to everybody while that is this many; in a larger mesh to about so many, "
+        f"and to the rest through them (default: {DEFAULT_DEGREE})",
     )
     add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
     add("--no-tap", action="store_true", help="run without a device")

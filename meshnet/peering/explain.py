@@ -21,6 +21,8 @@ _OF_TROUBLE = {
     Trouble.REFUSED: ExplainCause.LINK_REFUSED,
     Trouble.LINK_LOST: ExplainCause.LINK_LOST,
     Trouble.CONN_LIMIT: ExplainCause.CONN_LIMIT,
+    Trouble.NO_ROOM: ExplainCause.LINK_REFUSED,
+    Trouble.UNNEEDED: ExplainCause.NOT_NEEDED,
     Trouble.OURSELVES: ExplainCause.OWN_ADDRESS,
 }
 
@@ -114,6 +116,8 @@ def _of_target(tables: Tables, target: Target, now: float) -> Cause:
         # The reason may be of another of its addresses than the one being dialled.
         again = f"{target.reason} (being tried again at {target})"
         return _OF_TROUBLE[target.trouble], again
+    if target.trouble is Trouble.UNNEEDED:
+        return ExplainCause.NOT_NEEDED, target.reason
     next_try = tables.targets.next_try(target)
     again = f"; next try in {max(0.0, next_try - now):.1f} s" if next_try is not None else ""
     return _OF_TROUBLE[target.trouble], f"{target}: {target.reason}{again}"

@@ -64,6 +64,9 @@ class LinkOwner(Protocol):
     def link_idles(self, peer: PeerName) -> None:
         """Time for a sign of life: to say by the link what we know does to compare it, too."""
 
+    def link_to_give_up(self, newcomer: PeerName) -> PeerName | None:
+        """Whose link goes, if anybody's, as there are as many as may be and ``newcomer`` came."""
+
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         """A message other than a ping. Raises MalformedError, which ends the link."""
 
@@ -242,7 +245,7 @@ class LinkKeeper:
         link.authenticated = who
         self._timers.cancel((_Task.HANDSHAKE_TIMEOUT, link.id))
         known = self._by_peer.get(who.peer)
-        if known is None and self.is_full:
+        if known is None and self.is_full and not self._made_room(who.peer, now):
             self._turn_away(link, now)
             return
         self._targets.linked(who.peer, link.target_id, now)
@@ -258,6 +261,14 @@ class LinkKeeper:
             self._events.append(LinkEstablished(who.peer, link.remote, link.outbound))
         self._look_again_by(link, on_the_second(now + LINK_SIGN_INTERVAL_S))
         self._owner.link_up(link, first=known is None, now=now)
+
+    def _made_room(self, newcomer: PeerName, now: float) -> bool:
+        peer = self._owner.link_to_give_up(newcomer)
+        if peer is None:
+            return False
+        code = CloseCode.TOO_MANY_LINKS
+        self.close(self._by_peer[peer], code, "made room for a link that is needed more", now)
+        return True
 
     def _turn_away(self, link: Link, now: float) -> None:
         code, full = CloseCode.TOO_MANY_LINKS, Trouble.CONN_LIMIT
@@ -323,7 +334,8 @@ class LinkKeeper:
         if peer is not None and self._by_peer.get(peer) is link:
             del self._by_peer[peer]
             refused = by_peer and code is CloseCode.TOO_MANY_LINKS
-            self._targets.unlinked(peer, reason, now, refused=refused)
+            trouble = Trouble.NO_ROOM if refused else Trouble.LINK_LOST
+            self._targets.unlinked(peer, reason, now, trouble=trouble)
             self._events.append(LinkLost(peer, reason))
             goodbye = by_peer and code is CloseCode.SHUTDOWN
             self._owner.link_down(peer, reason, goodbye=goodbye, now=now)

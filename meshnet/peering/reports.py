@@ -48,6 +48,8 @@ class Reporter:
         # A peer that was configured and heard of is one row; the address a user gave has the say.
         seen = {*self._linked, *(pair.peer for pair in self._sessions)}
         for target in sorted(self._targets, key=lambda target: not target.configured):
+            if target.state is TargetState.RESTING:
+                continue
             if target.peer is not None:
                 if target.peer in seen:
                     continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from meshnet.discovery.targets import Targets
+from meshnet.discovery.neighbours import Neighbours
 from meshnet.errors import DropReason
 from meshnet.ids import PeerName
 from meshnet.peering.data_path import DataPath
@@ -33,7 +33,7 @@ class Router:
         links: LinkKeeper,
         sessions: SessionKeeper,
         data_path: DataPath,
-        targets: Targets,
+        neighbours: Neighbours,
     ) -> None:
         self.routes: dict[PeerName, Route] = {}
         """The way to every peer that can be reached."""
@@ -42,7 +42,7 @@ class Router:
         self._links = links
         self._sessions = sessions
         self._data_path = data_path
-        self._targets = targets
+        self._neighbours = neighbours
         self._buckets = RelayBuckets()
 
     def compute(self, now: float) -> None:
@@ -58,7 +58,7 @@ class Router:
         self.routes = shortest_routes(self._our_name, announced)
         self._compute_next_hops(announced)
         relayed = self.routes.keys() - linked
-        self._targets.set_relayed(relayed)
+        self._neighbours.follow(self.routes.keys(), now)
         # Sorted: a set has another order in every process, and equal inputs give equal bytes.
         for peer in sorted(relayed):
             self._reach_through_others(peer, now)

@@ -22,6 +22,8 @@ class MessageType(enum.IntEnum):
     NODES = 7
     HAVE = 8
     FEED = 9
+    UNNEEDED = 10
+    """The sender does not need this link; who does not need it either closes it (section 3.7)."""
 
 
 GOSSIP_MESSAGES = frozenset(

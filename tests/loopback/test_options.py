@@ -87,6 +87,7 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--advertise", "224.0.0.1"], {}, "nobody can dial that"),
         (["--mtu", "100"], {}, "use 1280 to 9000"),
         (["--conn-limit", "0"], {}, "conn-limit 0: use 1 or more"),
+        (["--degree", "3"], {}, "degree 3: use 4 or more"),
         (["--status-addr", "127.0.0.1"], {}, "a port is missing; write .HOST.:PORT"),
         (["--status-addr", "6784"], {}, "a port is missing; write .HOST.:PORT"),
         (["--metrics", "host:x"], {}, "--metrics 'host:x': 'x' is not a port"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meshnet.discovery import backoff
+from meshnet.discovery import backoff, gone
 from meshnet.events import LinkEstablished, SessionLost
 from meshnet.peering import keepalive, sessions, silence
 from meshnet.testing import BurstLoss, Cluster, Host, Transport
@@ -72,6 +72,7 @@ def no_window_behind_the_newest(patch: pytest.MonkeyPatch) -> None:
 def no_redialling(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(backoff, "FIRST_DELAY_S", NEVER_S)
     patch.setattr(backoff, "CEILING_S", NEVER_S)
+    patch.setattr(gone, "TURN_S", NEVER_S)
 
 
 def no_renewal(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,9 @@ import pytest
 from meshnet.errors import CloseCode
 from meshnet.events import LinkLost, LinkRefused
 from meshnet.peering.linking import HANDSHAKE_TIMEOUT_S, LINK_TIMEOUT_S
+from meshnet.wire.identity import Identity
 from meshnet.wire.link import FrameKind, LinkClosed, LinkConfig
+from meshnet.wire.messages import MessageType
 from support.guest import ENGINE_AT, Guest, engine_of
 from support.link_pair import End, frame, hello
 from support.samples import ALICE, BOB, CAROL, NETWORK_ID, OTHER_PSK, PSK, link_config
@@ -126,6 +128,18 @@ def too_many_links() -> Guest:
     return second
 
 
+def unneeded_link() -> Guest:
+    """Of seven links four are to neighbours at most; who has more than four closes on request."""
+    first = Guest(engine_of(degree=4)).dial()
+    more = (Identity.of_seed(bytes((number,)) * 32) for number in range(1, 7))
+    guests = [first, *(first.beside(who).dial() for who in more)]
+    first.wait(0.1)
+    for who in guests:
+        who.say(MessageType.UNNEEDED, b"")
+    assert sum(who.established() for who in guests) >= 4
+    return next(who for who in guests if who.closed())
+
+
 # (code, whether it is told sealed, how): as the table of wire.md section 3.3 has it.
 CASES: list[tuple[CloseCode, bool, Callable[[], Guest]]] = [
     (CloseCode.OTHER_NETWORK, False, other_network),
@@ -142,6 +156,7 @@ CASES: list[tuple[CloseCode, bool, Callable[[], Guest]]] = [
     (CloseCode.SHUTDOWN, True, shutdown),
     (CloseCode.SHUTDOWN, False, shutdown_before_there_are_keys),
     (CloseCode.TOO_MANY_LINKS, True, too_many_links),
+    (CloseCode.UNNEEDED_LINK, True, unneeded_link),
 ]
 
 

@@ -41,6 +41,7 @@ def test_close_codes_are_frozen_on_the_wire() -> None:
         "TIMEOUT": 9,
         "SHUTDOWN": 10,
         "TOO_MANY_LINKS": 11,
+        "UNNEEDED_LINK": 12,
     }
 
 

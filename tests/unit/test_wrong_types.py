@@ -32,6 +32,7 @@ A = Origin(ALICE.name, 1)
         *(("mtu", value, "give a whole number") for value in ("big", None, 1400.0, True)),
         *(("discovery", value, "give True or False") for value in ("no", 1, None)),
         *(("conn_limit", value, "give a whole number") for value in ("3", True)),
+        *(("degree", value, "give a whole number") for value in ("32", False)),
         *(("ciphers", value, "give a list of members of CipherId") for value in ("a", ["a"], 5)),
         *(("rekey_after_s", value, "give a number") for value in ("9", None, True)),
         *(("trusted_subnets", value, "give a list of addresses") for value in ("::/0", [5])),

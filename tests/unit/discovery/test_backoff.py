@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from meshnet.discovery.backoff import CEILING_S, FIRST_DELAY_S, MAX_DIALS_PER_S, delay_s, fraction
+from meshnet.discovery.backoff import (
+    CEILING_S,
+    FIRST_DELAY_S,
+    MAX_DIALS_PER_S,
+    ceiling_s,
+    delay_s,
+    fraction,
+)
 from support.samples import rng
 
 
@@ -14,13 +21,13 @@ def longest(size: int) -> bytes:
 
 @pytest.mark.parametrize("failures", [1, 2, 5, 64, 65, 10**6])
 def test_a_wait_is_between_half_of_its_bound_and_its_bound(failures: int) -> None:
-    low, high = delay_s(failures, 1, bytes), delay_s(failures, 1, longest)
+    low, high = (delay_s(failures, CEILING_S, source) for source in (bytes, longest))
     assert low == pytest.approx(high / 2, rel=1e-6)
     assert FIRST_DELAY_S / 2 <= low < high <= CEILING_S
 
 
 def test_waits_grow_up_to_the_ceiling() -> None:
-    waits = [delay_s(failures, 1, longest) for failures in range(1, 20)]
+    waits = [delay_s(failures, CEILING_S, longest) for failures in range(1, 20)]
     assert waits == sorted(waits)
     assert waits[0] == pytest.approx(FIRST_DELAY_S)
     assert waits[-1] == pytest.approx(CEILING_S)
@@ -28,7 +35,8 @@ def test_waits_grow_up_to_the_ceiling() -> None:
 
 def test_many_targets_together_keep_to_the_rate() -> None:
     for targets in (1, 20, 1000):
-        mean_s = (delay_s(100, targets, bytes) + delay_s(100, targets, longest)) / 2
+        ceiling = ceiling_s(targets)
+        mean_s = (delay_s(100, ceiling, bytes) + delay_s(100, ceiling, longest)) / 2
         assert targets / mean_s <= MAX_DIALS_PER_S / 0.74
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from meshnet.discovery.backoff import CEILING_S, REFUSED_DELAY_S
+from meshnet.discovery.backoff import CEILING_S, NO_ROOM_CEILING_S, REFUSED_DELAY_S
 from meshnet.discovery.targets import (
     MAX_DIALS,
     OURSELVES_DELAY_S,
@@ -290,9 +290,24 @@ def test_who_has_no_room_for_us_is_looked_at_seldom() -> None:
     target = targets.add_configured("host", 1, 0.0)
     targets.due(0.0)
     targets.linked(HIGH, target.id, 0.0)
-    targets.unlinked(HIGH, "too many links", 0.1, refused=True)
+    targets.unlinked(HIGH, "too many links", 0.1, trouble=Trouble.NO_ROOM)
     assert target.state is TargetState.FAILED
-    assert targets.next_try(target) == 0.1 + REFUSED_DELAY_S
+    assert 0.1 + REFUSED_DELAY_S <= (targets.next_try(target) or 0.0) <= 0.1 + 2 * REFUSED_DELAY_S
+
+
+def test_who_never_has_room_is_asked_ever_more_seldom_but_for_ever() -> None:
+    targets = targets_of()
+    target = targets.add_configured("host", 1, 0.0)
+    now, tries = 0.0, []
+    while now < 86_400.0:
+        tries.append(now)
+        assert targets.due(now) == [target]
+        targets.linked(HIGH, target.id, now)
+        targets.unlinked(HIGH, "too many links", now + 0.1, trouble=Trouble.NO_ROOM)
+        now = targets.next_try(target) or 1e9
+    waits = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert max(waits) <= NO_ROOM_CEILING_S + 0.1
+    assert min(waits[10:]) >= NO_ROOM_CEILING_S / 2
 
 
 def test_addresses_by_the_thousand_are_dialled_some_at_a_time() -> None:

@@ -140,6 +140,25 @@ def conn_limit(cluster: Cluster) -> Explanation:
     return explained
 
 
+def not_needed(cluster: Cluster) -> Explanation:
+    """Six peers with four neighbours each on two rings, at most."""
+    hosts = [cluster.add(f"host{number}", degree=4) for number in range(6)]
+    for host in hosts[1:]:
+        host.connect(hosts[0])
+    cluster.run_until(cluster.meshed, within_s=5)
+    cluster.run_for(2)
+    one, other = next(
+        (one, other)
+        for one in hosts
+        for other in hosts
+        if other is not one and other.name not in one.engine.links.by_peer
+    )
+    [row] = [row for row in one.engine.reports.targets(cluster.now) if row["state"] == "resting"]
+    assert (row["peer"], row["next_try_s"]) == (str(other.name), None)
+    assert "--degree" in row["reason"]
+    return explain(one, other)
+
+
 def not_dialled(cluster: Cluster) -> Explanation:
     a, b = cluster.add("a", discovery=False), cluster.add("b", discovery=False)
     c = cluster.add("c", discovery=False)
@@ -228,6 +247,7 @@ CASES: list[tuple[ExplainCause, Case]] = [
     (ExplainCause.LINK_REFUSED, link_refused_as_too_many),
     (ExplainCause.LINK_LOST, link_lost),
     (ExplainCause.CONN_LIMIT, conn_limit),
+    (ExplainCause.NOT_NEEDED, not_needed),
     (ExplainCause.NOT_DIALLED, not_dialled),
     (ExplainCause.NO_ADDRESS, no_address),
     (ExplainCause.NO_ROUTE, no_route),
