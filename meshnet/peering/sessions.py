@@ -11,11 +11,11 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from meshnet.errors import AuthenticationError, DropReason
+from meshnet.errors import DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint, PeerName, Remote
+from meshnet.peering.calls import Calls
 from meshnet.peering.data_path import Datagram, DataPath
-from meshnet.peering.floods import HandshakeGuard
 from meshnet.peering.keepalive import PROBE_INTERVAL_S, has_traffic, keepalive_at
 from meshnet.peering.pair import Pair
 from meshnet.peering.silence import SILENT_S, Sign, SilenceWatch
@@ -23,9 +23,6 @@ from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
 from meshnet.timers import Timers, on_the_second
 from meshnet.wire.ciphers import CipherId
-from meshnet.wire.cookies import COOKIE_LIFE_S, read_cookie_reply, with_proof
-from meshnet.wire.datagram import HEADER, DatagramType
-from meshnet.wire.handshake import CLEAR_FRAMES, initiate, read_initiation
 from meshnet.wire.identity import Identity
 from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.session import Session
@@ -49,9 +46,6 @@ DIRECT_INTERVAL_S = 20.0
 PROBE_TIMEOUT_S = 2.0
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
-# Stamps of peers heard last. One that is forgotten lets an old message be answered once more, and
-# that answer is of no use to who replays it.
-MAX_STAMPS = 8192
 # Sessions still received by beside the one in use: two when both ends renew at once, and one more
 # for a relayed one that lost against a direct one.
 MAX_FORMER = 3
@@ -86,22 +80,24 @@ class SessionKeeper:
         rng: Rng,
         key_life: KeyLife = DEFAULT_KEY_LIFE,
     ) -> None:
-        self._identity = identity
-        self._network_id = network_id
-        self._psks = psks
-        self._ciphers = ciphers
-        self._capabilities = capabilities
-        self._next_stamp = first_stamp
+        self._our_name = identity.name
         self._data_path = data_path
         self._rng = rng
         self._key_life = key_life
-        self._trusted = TrustedSubnets()
-        self._guard = HandshakeGuard(identity.static.public, rng)
+        self._calls = Calls(
+            self,
+            identity,
+            network_id,
+            psks,
+            ciphers=ciphers,
+            capabilities=capabilities,
+            first_stamp=first_stamp,
+            data_path=data_path,
+            rng=rng,
+            key_life=key_life,
+        )
         self._pairs: dict[PeerName, Pair] = {}
         self._by_static: dict[bytes, Pair] = {}
-        # Stamps outlive the pair: a peer that was away must not have its old messages answered.
-        self._last_stamps: dict[PeerName, int] = {}
-        self._pending: dict[int, Pair] = {}
         self._timers: Timers[tuple[_Task, PeerName]] = Timers()
         self._silence = SilenceWatch()
         self.suspected: list[PeerName] = []
@@ -109,17 +105,15 @@ class SessionKeeper:
         self.silent: list[PeerName] = []
         """Those of them that are lost."""
         self._next_probe_id = 1
-        self._datagrams: list[Datagram] = []
-        self._relayed: list[tuple[bytes, PeerName]] = []
         self._events: deque[Event] = deque()
 
     def use_psks(self, psks: tuple[bytes, ...]) -> None:
         """Offer the first and accept all of them from the next handshake on."""
-        self._psks = psks
+        self._calls.psks = psks
 
     def use_trusted(self, trusted: TrustedSubnets, now: float) -> None:
         """Agree to frames in clear within these subnets. What is no longer trusted ends at once."""
-        self._trusted = trusted
+        self._calls.trusted = trusted
         for pair in self._pairs.values():
             current = pair.current
             if current is not None and current.is_clear != (current.remote in trusted):
@@ -161,7 +155,7 @@ class SessionKeeper:
             pair = None
         created = pair is None
         if pair is None:
-            pair = Pair(peer, static, life, last_stamp=self._last_stamps.get(peer, -1))
+            pair = Pair(peer, static, life, last_stamp=self._calls.last_stamp(peer))
             pair.reason = "setting up the data session"
             self._pairs[peer] = self._by_static[static] = pair
         if self._timers.is_set((_Task.END_OF_GRACE, peer)):
@@ -201,14 +195,7 @@ class SessionKeeper:
 
     def receive_datagram(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
         """A handshake datagram. What was wrong with it?"""
-        kind = HEADER.unpack_from(datagram)[0]
-        if kind == DatagramType.INITIATION:
-            return self._receive_initiation(datagram, source, now)
-        if kind == DatagramType.RESPONSE:
-            return self._receive_response(datagram, source, now)
-        if kind == DatagramType.COOKIE_REPLY:
-            return self._receive_cookie_reply(datagram, now)
-        return DropReason.UNKNOWN_TYPE
+        return self._calls.receive(datagram, source, now)
 
     def drain_data_path(self, now: float) -> None:
         """Take up what datagrams have just shown: confirmed sessions, answered probes."""
@@ -294,19 +281,13 @@ class SessionKeeper:
         """Handshake datagrams for the UDP socket."""
         if self._data_path.unanswered:
             self._watch_silence()
-        datagrams, self._datagrams = self._datagrams, []
+        datagrams, self._calls.datagrams = self._calls.datagrams, []
         return datagrams
 
     def relayed_to_send(self) -> list[tuple[bytes, PeerName]]:
         """Handshake datagrams for peers that are reached through others, by links."""
-        relayed, self._relayed = self._relayed, []
+        relayed, self._calls.relayed = self._calls.relayed, []
         return relayed
-
-    def _send(self, datagram: bytes, remote: Remote) -> None:
-        if isinstance(remote, Endpoint):
-            self._datagrams.append((datagram, remote))
-        else:
-            self._relayed.append((datagram, remote))
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
@@ -317,7 +298,7 @@ class SessionKeeper:
             if pair.current.last_received_at >= doubted_at:
                 return
             pair.attempts = 0
-        self._drop_pending(pair)
+        self._calls.drop(pair)
         self._timers.set((_Task.INITIATE, pair.peer), now + _wait_s(pair.attempts))
         ways = pair.candidates
         if not pair.relay and pair.attempts >= PATIENT_CALLS and self._has_way_round(pair.peer):
@@ -329,7 +310,7 @@ class SessionKeeper:
         remote = ways[pair.turn % len(ways)]
         pair.turn += 1
         pair.attempts += 1
-        self._call(pair, remote, now)
+        self._calls.make(pair, remote, now)
 
     def _has_way_round(self, peer: PeerName) -> bool:
         return self._data_path.next_hops.get(peer, peer) != peer
@@ -339,9 +320,9 @@ class SessionKeeper:
         if pair.path != "relay":
             return
         self._timers.set((_Task.TRY_DIRECT, pair.peer), now + DIRECT_INTERVAL_S)
-        self._drop_pending(pair)
+        self._calls.drop(pair)
         if pair.direct:
-            self._call(pair, pair.direct[pair.turn % len(pair.direct)], now)
+            self._calls.make(pair, pair.direct[pair.turn % len(pair.direct)], now)
             pair.turn += 1
         else:
             pair.reason = "relayed: the peer announces no address"
@@ -351,12 +332,12 @@ class SessionKeeper:
         session = pair.current
         if session is None:
             return
-        self._drop_pending(pair)
+        self._calls.drop(pair)
         self._timers.set((_Task.REKEY, pair.peer), now + _wait_s(pair.attempts))
         ways = tuple(dict.fromkeys((session.remote, *pair.candidates)))
         remote = ways[pair.attempts % len(ways)]
         pair.attempts += 1
-        self._call(pair, remote, now)
+        self._calls.make(pair, remote, now)
 
     def _expire(self, pair: Pair, now: float) -> None:
         """Forget the keys that are too old. If one was in use, nothing could be renewed."""
@@ -367,7 +348,7 @@ class SessionKeeper:
         if pair.unconfirmed is not None and pair.unconfirmed.expires_at <= now:
             pair.unconfirmed = None
         if pair.current is not None and pair.current.expires_at <= now:
-            self._drop_pending(pair)
+            self._calls.drop(pair)
             unanswered = f" ({pair.reason})" if pair.reason else ""
             pair.reason = f"the keys expired before they could be renewed{unanswered}"
             pair.current = None
@@ -384,147 +365,19 @@ class SessionKeeper:
         else:
             self._timers.cancel((_Task.EXPIRE, pair.peer))
 
-    def _drop_pending(self, pair: Pair, *, overdue: bool = True) -> None:
-        """A call that was not answered: remember why for whoever asks."""
-        if pair.pending is None:
-            return
-        self._pending.pop(pair.pending.our_index, None)
-        if overdue:
-            pair.called(pair.pending.remote, "no answer")
-        if type(pair.pending.remote) is Endpoint:
-            pair.reason = f"no answer from {pair.pending.remote} by UDP"
-        else:
-            pair.reason = "no answer through other peers"
-        pair.pending = None
+    # What our calls tell.
 
-    def _call(self, pair: Pair, remote: Remote, now: float) -> None:
-        stamp, self._next_stamp = self._next_stamp, self._next_stamp + 1
-        offer_clear = remote in self._trusted and not pair.never_clear
-        try:
-            pair.pending = initiate(
-                self._identity,
-                self._network_id,
-                peer=pair.peer,
-                their_static=pair.static,
-                our_index=self._free_index(),
-                stamp=stamp,
-                ciphers=self._ciphers,
-                capabilities=self._capabilities | (CLEAR_FRAMES if offer_clear else 0),
-                ephemeral_secret=self._rng(32),
-                remote=remote,
-                now=now,
-                key_life=self._key_life,
-            )
-        except AuthenticationError as error:
-            pair.reason = str(error)
-            return
-        self._data_path.counters.handshakes_started += 1
-        self._pending[pair.pending.our_index] = pair
-        datagram = pair.pending.datagram
-        if pair.cookie is not None:
-            cookie, way, received_at = pair.cookie
-            if way == remote and now - received_at < COOKIE_LIFE_S:
-                datagram = with_proof(datagram, cookie)
-        self._send(datagram, remote)
+    def pair_of_static(self, static: bytes) -> Pair | None:
+        return self._by_static.get(static)
 
-    def _receive_initiation(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
-        if isinstance(source, PeerName) and source not in self._pairs:
-            return DropReason.UNKNOWN_PEER
-        drop, reply = self._guard.judge(datagram, source, now)
-        if reply is not None:
-            self._send(reply, source)
-        if drop is not None:
-            return drop
-        try:
-            initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
-        except AuthenticationError:
-            return DropReason.BAD_HANDSHAKE
-        pair = self._by_static.get(initiation.static)
-        if pair is None:
-            return DropReason.UNKNOWN_PEER
-        if isinstance(source, PeerName) and source != pair.peer:
-            return DropReason.BAD_HANDSHAKE  # It would be answered to somebody else.
-        if initiation.stamp <= pair.last_stamp:
-            return DropReason.OLD_STAMP
-        pair.last_stamp = initiation.stamp
-        self._keep_stamp(pair.peer, initiation.stamp)
-        # Only as an answer to their offer, and by our own judgement of where they are.
-        clear = bool(initiation.capabilities & CLEAR_FRAMES) and source in self._trusted
-        try:
-            response, session = initiation.answer(
-                peer=pair.peer,
-                our_index=self._free_index(),
-                preference=self._ciphers,
-                capabilities=self._capabilities | (CLEAR_FRAMES if clear else 0),
-                psk=self._psks[0],
-                remote=source,
-                now=now,
-                key_life=self._key_life,
-            )
-        except AuthenticationError as error:
-            pair.reason = str(error)
-            return DropReason.BAD_HANDSHAKE
-        if clear and isinstance(source, Endpoint):
-            session.clear_with = source
-        # One unconfirmed session per peer, the newest: repeating first messages gains nothing.
-        if pair.unconfirmed is not None:
-            self._data_path.remove_session(pair.unconfirmed)
-        pair.unconfirmed = session
-        self._data_path.add_session(session)
+    def call_taken(self, pair: Pair) -> None:
         self._watch_expiry(pair)
-        self._send(response, source)
-        self._data_path.counters.handshakes_answered += 1
-        return None
 
-    def _keep_stamp(self, peer: PeerName, stamp: int) -> None:
-        self._last_stamps.pop(peer, None)
-        if len(self._last_stamps) >= MAX_STAMPS:
-            del self._last_stamps[next(iter(self._last_stamps))]
-        self._last_stamps[peer] = stamp
-
-    def _receive_cookie_reply(self, datagram: bytes, now: float) -> DropReason | None:
-        """The other end is busy and wants our address proved: say the same again, with proof."""
-        pair = self._pending.get(HEADER.unpack_from(datagram)[3])
-        if pair is None or pair.pending is None:
-            return DropReason.UNKNOWN_SESSION
-        pending = pair.pending
-        try:
-            cookie = read_cookie_reply(datagram, pending.datagram, pair.static)
-        except AuthenticationError:
-            return DropReason.BAD_HANDSHAKE
-        known, pair.cookie = pair.cookie, (cookie, pending.remote, now)
-        if known is None or known[0] != cookie:
-            # Once for each cookie, or a recorded reply would make us send for ever.
-            self._send(with_proof(pending.datagram, cookie), pending.remote)
-        return None
-
-    def _receive_response(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
-        pair = self._pending.get(HEADER.unpack_from(datagram)[3])
-        if pair is None or pair.pending is None:
-            return DropReason.UNKNOWN_SESSION
-        try:
-            session = pair.pending.finish(datagram, self._psks, now)
-        except AuthenticationError:
-            # Forged, or made with a psk that is not ours: the two cannot be told apart (IKpsk2).
-            return DropReason.BAD_HANDSHAKE
-        agreed = pair.pending.capabilities & CLEAR_FRAMES
-        del self._pending[pair.pending.our_index]
-        pair.pending = None
-        if agreed and (source != session.remote or source not in self._trusted):
-            # They would send in clear from an address that we did not judge, and then seal
-            # everything; or from one that we have ceased to trust since we called.
-            pair.never_clear = pair.never_clear or source != session.remote
-            self._timers.set((_Task.INITIATE, pair.peer), now)
-            return None
-        if agreed and isinstance(source, Endpoint):
-            session.clear_with = source
-        # The answer is authenticated, so where it came from is where the peer is.
-        if isinstance(source, Endpoint) and isinstance(session.remote, Endpoint):
-            session.remote = source
-        session.confirmed = True
-        self._data_path.add_session(session)
+    def call_answered(self, pair: Pair, session: Session, now: float) -> None:
         self._promote(pair, session, now)
-        return None
+
+    def call_failed(self, pair: Pair, now: float) -> None:
+        self._timers.set((_Task.INITIATE, pair.peer), now)
 
     def _promote(self, pair: Pair, session: Session, now: float) -> None:
         """Send by ``session`` from now on; those before are still received by.
@@ -544,7 +397,7 @@ class SessionKeeper:
         self._data_path.use_session(session)
         pair.attempts = 0
         # Reached by their call: ours is no longer needed, and may never be answered.
-        self._drop_pending(pair, overdue=False)
+        self._calls.drop(pair, overdue=False)
         pair.called(session.remote, "answered")
         pair.reason = ""
         self._timers.cancel((_Task.INITIATE, pair.peer))
@@ -567,7 +420,7 @@ class SessionKeeper:
     def _rekey_at(self, pair: Pair, session: Session) -> float:
         """The lesser name renews, the other steps in; pairs made together not at one moment."""
         life = self._key_life
-        lead = self._identity.name < pair.peer
+        lead = self._our_name < pair.peer
         after_s = life.rekey_after_s if lead else life.step_in_after_s
         return session.created_at + after_s + life.spread_s * self._rng(1)[0] / 256
 
@@ -630,8 +483,7 @@ class SessionKeeper:
     def _drop(self, pair: Pair, reason: str) -> None:
         for session in pair.sessions:
             self._data_path.remove_session(session)
-        if pair.pending is not None:
-            self._pending.pop(pair.pending.our_index, None)
+        self._calls.drop(pair, overdue=False)
         for task in _Task:
             self._timers.cancel((task, pair.peer))
         self._silence.forget(pair.peer)
@@ -641,13 +493,6 @@ class SessionKeeper:
         self._data_path.switch.forget_peer(pair.peer)
         if pair.current is not None:
             self._events.append(SessionLost(pair.peer, reason))
-
-    def _free_index(self) -> int:
-        """A random index no session of ours has: guessing one is then no use to an attacker."""
-        while True:
-            index = int.from_bytes(self._rng(4), "big")
-            if index not in self._pending and not self._data_path.knows_index(index):
-                return index
 
 
 def _wait_s(attempts: int) -> float:

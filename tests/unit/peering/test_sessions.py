@@ -11,7 +11,7 @@ import pytest
 from meshnet.errors import DropReason
 from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
 from meshnet.ids import Endpoint
-from meshnet.peering import sessions
+from meshnet.peering import calls
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
 from meshnet.peering.pair import LOSS_OVER_PROBES
@@ -384,7 +384,7 @@ def test_repeated_initiations_leave_one_unconfirmed_session() -> None:
 
 
 def test_stamps_of_the_peers_heard_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_STAMPS", 2)
+    monkeypatch.setattr(calls, "MAX_STAMPS", 2)
     b = Side(BOB, B_AT)
     guests = [Side(identity(number), endpoint(number)) for number in (10, 11, 12)]
     recorded = []
@@ -396,7 +396,7 @@ def test_stamps_of_the_peers_heard_last_are_remembered(monkeypatch: pytest.Monke
         b.receive(initiation, guest.at)
         b.keeper.peer_unreachable(guest.who.name, gone=True, reason="left", now=0.0)
         b.link(guest, lead=False)
-    assert len(b.keeper._last_stamps) == 2
+    assert len(b.keeper._calls._last_stamps) == 2
     for guest, initiation in zip(guests[1:], recorded[1:], strict=True):
         b.receive(initiation, guest.at)
     assert b.drops == [DropReason.OLD_STAMP] * 2
