@@ -43,6 +43,7 @@ from meshnet.gossip.events import Changed, Contradicted, Ignored, WrittenElsewhe
 from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
+from meshnet.peering.broadcast import Broadcast
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
@@ -176,6 +177,16 @@ class Engine:
         degree = min(config.degree, config.conn_limit)
         self._neighbours = Neighbours(self.name, self._network_id, degree, self._targets)
         self._records: dict[PeerName, PeerRecord] = {}
+        self._broadcast = self.data_path.broadcast = Broadcast(
+            config.identity,
+            self._network_id,
+            config.life,
+            config.ciphers[0],
+            records=self._records,
+            carrier=self.data_path,
+            rng=rng,
+            key_life=config.key_life,
+        )
         link_config = LinkConfig(
             config.identity,
             self._network_id,
@@ -187,7 +198,7 @@ class Engine:
         self.links = LinkKeeper(
             link_config, self, self._targets, self.counters, limit=config.conn_limit, rng=rng
         )
-        self._linked = self.links.by_peer
+        self._linked = self.data_path.neighbours = self.links.by_peer
         self._thinning = LinkThinning(self.name, self.links, self._neighbours, self._records)
         self._dials: list[Dial] = []
         self._timers: Timers[_Task] = Timers()
@@ -426,6 +437,7 @@ class Engine:
         if self.data_path.paths_changed:
             self._router.compute(now)
         self.data_path.handle_timer(now)
+        self._broadcast.handle_timer(now)
         self.unicast.handle_timer(now)
         self._neighbours.handle_timer(now)
         self._thinning.handle_timer(now)
@@ -479,6 +491,7 @@ class Engine:
             self.links.next_deadline(),
             self._sessions.next_deadline(),
             self.data_path.next_deadline(),
+            self._broadcast.next_deadline(),
             self.unicast.next_deadline(),
             self._neighbours.next_deadline(),
             self._thinning.next_deadline(),

@@ -132,6 +132,10 @@ class DropReason(enum.Enum):
     NO_ROUTE = "no_route"
     HOP_LIMIT = "hop_limit"
     RELAY_RATE = "relay_rate"
+    # Broadcasts of peers with whom we need not have a session.
+    NO_SENDER_KEY = "no_sender_key"
+    BAD_SENDER_KEY = "bad_sender_key"
+    KEY_RATE = "key_rate"
     # Links.
     LINK_LIMIT = "link_limit"
     # The driver.

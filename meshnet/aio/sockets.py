@@ -17,7 +17,12 @@ from meshnet.ids import Endpoint, join_host_port
 from meshnet.peering.data_path import Datagram
 from meshnet.switch.ethernet import MAX_OVERLAY_MTU, max_frame_bytes
 from meshnet.wire.ciphers import LARGEST_TAG_BYTES
-from meshnet.wire.datagram import HEADER_BYTES, PART_HEADER_BYTES
+from meshnet.wire.datagram import (
+    BROADCAST_HEADER,
+    HEADER_BYTES,
+    PART_HEADER_BYTES,
+    RELAY_HEADER,
+)
 
 # Linux values (linux/in.h, linux/in6.h, asm-generic/socket.h) that the socket module lacks.
 _IP_MTU_DISCOVER = 10
@@ -32,8 +37,13 @@ _BACKLOG = 128
 _IPV6_IS_OFF = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _MAX_CACHED_ADDRESSES = 4096
 
+# What each wrapping adds: a frame is in one datagram, which may be for all, which may be relayed.
+_WRAPPED_BYTES = HEADER_BYTES + PART_HEADER_BYTES + LARGEST_TAG_BYTES
 MAX_DATAGRAM_BYTES = (
-    HEADER_BYTES + PART_HEADER_BYTES + max_frame_bytes(MAX_OVERLAY_MTU) + LARGEST_TAG_BYTES
+    3 * _WRAPPED_BYTES
+    + max_frame_bytes(MAX_OVERLAY_MTU)
+    + BROADCAST_HEADER.size
+    + RELAY_HEADER.size
 )
 
 T = TypeVar("T")

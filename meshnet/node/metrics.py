@@ -324,6 +324,27 @@ METRICS = (
         _data("datagrams_relayed"),
     ),
     Spec(
+        "meshnet_broadcasts_sent",
+        "counter",
+        "Frames for all that this peer sealed once and gave to its neighbours.",
+        (),
+        _data("broadcasts_sent"),
+    ),
+    Spec(
+        "meshnet_broadcasts_passed_on",
+        "counter",
+        "Frames for all that other peers sent and this one passed on.",
+        (),
+        _data("broadcasts_passed_on"),
+    ),
+    Spec(
+        "meshnet_broadcasts_repeated",
+        "counter",
+        "Frames for all that came again, by another way.",
+        (),
+        _data("broadcasts_repeated"),
+    ),
+    Spec(
         "meshnet_drops",
         "counter",
         "Frames, datagrams and records dropped, by reason (docs/wire.md section 5.5).",

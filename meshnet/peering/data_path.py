@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
 
 from attrs import define, field
 
@@ -44,7 +45,8 @@ _DROP_OF = {
 }
 # From wire.md section 5.4: what we answer or pass on, and so one to a datagram. Or a peer could
 # have us send hundreds for each that it sends, to whatever address it gives as its own.
-_ACTED_ON = frozenset((PartType.PROBE, PartType.RELAY, PartType.MESSAGE))
+_OF_BROADCASTS = frozenset((PartType.BROADCAST, PartType.KEY_WANT, PartType.KEY))
+_ACTED_ON = frozenset((PartType.PROBE, PartType.RELAY, PartType.MESSAGE)) | _OF_BROADCASTS
 
 
 @define(eq=False, repr=False)
@@ -58,11 +60,26 @@ class Counters:
     datagrams_sent: int = 0
     datagrams_received: int = 0
     datagrams_relayed: int = 0
+    broadcasts_sent: int = 0
+    broadcasts_passed_on: int = 0
+    broadcasts_repeated: int = 0
     handshakes_started: int = 0
     handshakes_answered: int = 0
     link_bytes_sent: int = 0
     link_bytes_received: int = 0
     drops: Counter[DropReason] = field(factory=Counter)
+
+
+class Broadcaster(Protocol):
+    """What carries frames for all where there are not sessions with all."""
+
+    def send(self, frame: bytes, now: float) -> DropReason | None:
+        """A frame from the local side, to all. Why was it not sent?"""
+
+    def receive(
+        self, kind: PartType, body: bytes, came_from: PeerName, now: float
+    ) -> DropReason | None:
+        """A part about broadcasts that a session brought; what was wrong with it."""
 
 
 class DataPath:
@@ -81,6 +98,12 @@ class DataPath:
         """Whether there are other peers now that are reached directly; the engine resets it."""
         self.next_hops: dict[PeerName, PeerName] = {}
         """The neighbour to hand things for a peer to; the engine keeps it."""
+        self.neighbours: Collection[PeerName] = ()
+        """The peers that are linked; a live view, which the engine sets."""
+        self.broadcast: Broadcaster | None = None
+        """Set by the engine; frames for all go by it while we are ``crowded``."""
+        self.crowded = False
+        """Whether there are more peers than we have sessions with; the engine keeps it."""
         self._relay_buckets = RelayBuckets()
         self._storm = StormLimit()
         self._claims = ClaimTable()
@@ -178,9 +201,12 @@ class DataPath:
         drops, sessions = self.counters.drops, self._current.values()
         if frame[0] & 1:
             self._look_at(frame, None, now)
-        if not sessions:
+        if self.crowded and self.broadcast is not None:
+            if (drop := self.broadcast.send(frame, now)) is not None:
+                drops[drop] += 1
+        elif not sessions:
             drops[DropReason.NO_SESSION] += 1
-        elif self._may_flood(None, len(sessions), frame, now):
+        elif self.may_flood(None, len(sessions), len(frame), now):
             self._send_frame(sessions, frame, now)
         else:
             drops[DropReason.STORM] += 1
@@ -239,7 +265,7 @@ class DataPath:
         if verdict is Verdict.FLOOD:
             if frame[0] & 1:
                 self._look_at(frame, peer, now)
-            if not self._may_flood(peer, 1, frame, now):
+            if not self.may_flood(peer, 1, len(frame), now):
                 counters.drops[DropReason.STORM] += 1
                 return
         elif verdict is not Verdict.LOCAL:
@@ -249,8 +275,22 @@ class DataPath:
         counters.frames_received += 1
         counters.frame_bytes_received += len(frame)
 
-    def _may_flood(self, side: PeerName | None, copies: int, frame: bytes, now: float) -> bool:
-        if self._storm.take(side, copies, len(frame), now):
+    def deliver(self, frame: bytes, source: PeerName, now: float) -> None:
+        """A frame that ``source`` has sent to all, which was charged for by `may_flood`."""
+        counters = self.counters
+        verdict = self.switch.from_peer(frame, source, now)
+        if (fault := _DROP_OF.get(verdict)) is not None:
+            counters.drops[fault] += 1
+            return
+        if frame[0] & 1:
+            self._look_at(frame, source, now)
+        self._frames.append(frame)
+        counters.frames_received += 1
+        counters.frame_bytes_received += len(frame)
+
+    def may_flood(self, side: PeerName | None, copies: int, size_bytes: int, now: float) -> bool:
+        """Whether so many copies of that size may be flooded for a side now (None: ours)."""
+        if self._storm.take(side, copies, size_bytes, now):
             return True
         if self._storm.is_news(side, now):
             self._events.append(FloodLimited(side))
@@ -260,6 +300,14 @@ class DataPath:
         conflict = self._claims.see(frame, side, now)
         if conflict is not None:
             self._events.append(conflict)
+
+    def has_session(self, peer: PeerName) -> bool:
+        """Whether parts can be sent to ``peer``."""
+        return peer in self._current
+
+    def may_pass_on(self, came_from: PeerName, size_bytes: int, now: float) -> bool:
+        """Whether that much may be passed on for a neighbour now."""
+        return self._relay_buckets.take(came_from, size_bytes, now)
 
     def send_part(
         self, peer: PeerName, part: bytes, now: float, *, wants_answer: bool = True
@@ -406,6 +454,12 @@ class DataPath:
                     self._send(session, ack, now, wants_answer=False)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
+            elif part_type in _OF_BROADCASTS:
+                if self.broadcast is not None:
+                    kind = PartType(part_type)
+                    drop = self.broadcast.receive(kind, body, session.peer, now)
+                    if drop is not None:
+                        counters.drops[drop] += 1
             elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):
                 self.messages.append((session.peer, PartType(part_type), body))
             elif part_type == PartType.RELAY:

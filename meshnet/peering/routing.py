@@ -59,12 +59,23 @@ class Router:
         self._compute_next_hops(announced)
         relayed = self.routes.keys() - linked
         self._neighbours.follow(self.routes.keys(), now)
+        self._data_path.crowded = self._is_crowded()
         # Sorted: a set has another order in every process, and equal inputs give equal bytes.
         for peer in sorted(relayed):
             self._reach_through_others(peer, now)
         for pair in list(self._sessions):
             if pair.peer not in self.routes:
                 self._sessions.peer_unreachable(pair.peer, gone=False, reason="no route", now=now)
+
+    def _is_crowded(self) -> bool:
+        """Whether we go without a session with everyone.
+
+        Once that has been so, it stays so until there is one with everyone: none is to miss a
+        broadcast meanwhile.
+        """
+        if self._neighbours.is_crowded:
+            return True
+        return self._data_path.crowded and not all(map(self._data_path.has_session, self.routes))
 
     def _compute_next_hops(self, announced: Mapping[PeerName, Collection[PeerName]]) -> None:
         """By whom datagrams go on: neighbours that UDP reaches, whatever TCP does."""

@@ -444,7 +444,7 @@ class SessionKeeper:
         if (pair.current.half_spent or moved) and pair.pending is None:
             self._timers.set((_Task.REKEY, pair.peer), now)
         session = pair.current
-        lesser = self._identity.name < pair.peer
+        lesser = self._our_name < pair.peer
         if has_traffic(pair, session):
             self._probe(pair, session, now, for_user=False)
             look_at = on_the_second(now + PROBE_INTERVAL_S)

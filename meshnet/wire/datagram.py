@@ -29,6 +29,8 @@ class DatagramType(enum.IntEnum):
     DATA = 4
     CLEAR_DATA = 5
     """Frames in clear, between two peers that both trust the subnet between them."""
+    BROADCAST = 6
+    """Sealed by its source's sender key, for all; travels inside parts of sessions only."""
 
 
 # From wire.md section 5.4.
@@ -47,10 +49,18 @@ class PartType(enum.IntEnum):
     MESSAGE = 5
     """Something for whoever reads its topic at the other end (section 5.8), and the answer."""
     MESSAGE_ACK = 6
+    BROADCAST = 7
+    """The broadcast header, and a whole BROADCAST datagram, for all (section 5.9)."""
+    KEY_WANT = 8
+    """Asks for the sender key of a BROADCAST, and the answer."""
+    KEY = 9
 
 
 # From wire.md section 5.6: source, destination, how many more peers may pass it on.
 RELAY_HEADER = struct.Struct(">16s16sB")
+
+# From wire.md section 5.9: source, how many more peers may pass it on.
+BROADCAST_HEADER = struct.Struct(">16sB")
 
 
 Part = tuple[int, bytes]

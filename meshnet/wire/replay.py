@@ -29,6 +29,13 @@ class ReplayWindow:
         """Whether ``counter`` fell out of the window: nobody remembers if it was seen."""
         return self._newest - counter >= _SPAN
 
+    def has_seen(self, counter: int) -> bool:
+        """Whether `accept` would refuse ``counter``. Anybody's counter may be asked of."""
+        if counter > self._newest:
+            return False
+        block, bit = divmod(counter, _BLOCK_BITS)
+        return self.is_past(counter) or bool(self._bits[block % _BLOCKS] >> bit & 1)
+
     def accept(self, counter: int) -> bool:
         """True once per counter; False for a repeat or one that fell out of the window.
 

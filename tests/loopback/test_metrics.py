@@ -66,6 +66,10 @@ def counters_of(mesh: Mesh) -> dict[str, int]:
     return mesh.report()["control"]["counters"]
 
 
+def data_counters_of(mesh: Mesh) -> dict[str, int]:
+    return mesh.report()["data_path"]["counters"]
+
+
 def total(values: Values, name: str) -> float:
     return sum(value for (sample, _), value in values.items() if sample == name)
 
@@ -173,6 +177,20 @@ async def a_third_peer_passes_on() -> Moved:
         return before, await values_of(made[0])
 
 
+async def frames_for_all_are_passed_on() -> Moved:
+    async with meshes(LOCAL, LOCAL, LOCAL) as (made, ports):
+        for mesh in made:
+            mesh._running._neighbours.degree = 1
+            mesh._running.data_path.crowded = True
+        before = await values_of(made[0])
+        for port in ports[:2]:
+            port.send(FRAME)
+            await ports[2].receive()
+        await until(lambda: data_counters_of(made[0])["broadcasts_repeated"] > 0)
+        await until(lambda: data_counters_of(made[0])["broadcasts_passed_on"] > 0)
+        return before, await values_of(made[0])
+
+
 async def keys_are_renewed() -> Moved:
     async with meshes(LOCAL, LOCAL, rekey_after_s=0.4) as (made, _):
         before = await values_of(made[0])
@@ -276,6 +294,14 @@ SCENARIOS: list[tuple[Callable[[], Awaitable[Moved]], set[str]]] = [
         },
     ),
     (a_third_peer_passes_on, {"meshnet_datagrams_relayed_total"}),
+    (
+        frames_for_all_are_passed_on,
+        {
+            "meshnet_broadcasts_sent_total",
+            "meshnet_broadcasts_passed_on_total",
+            "meshnet_broadcasts_repeated_total",
+        },
+    ),
     (keys_are_renewed, {"meshnet_sessions_renewed_total"}),
     (two_hosts_write_with_one_key, {"meshnet_identity_conflicts_total"}),
     (two_hosts_have_one_address, {"meshnet_address_conflicts_total"}),

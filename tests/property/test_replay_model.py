@@ -23,7 +23,9 @@ def test_no_counter_is_accepted_twice_and_the_promised_window_is_kept(steps: lis
     seen: set[int] = set()
     for step in steps:
         counter = min(max(newest + step, 0), 2**64 - 1)
+        foreseen = not window.has_seen(counter)
         accepted = window.accept(counter)
+        assert accepted == foreseen
         if counter in seen:
             assert not accepted, "a replay"
         elif counter + WINDOW >= newest or not seen:

@@ -16,6 +16,9 @@ from meshnet.gossip.fragments import HEAD_BYTES
 from meshnet.gossip.replica import MAX_FRAGMENTS
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, PeerName
+from meshnet.peering import broadcast
+from meshnet.peering.broadcast import ASKS_BURST
+from meshnet.peering.buckets import TokenBuckets
 from meshnet.peering.floods import (
     FREE_HANDSHAKES_BURST,
     HANDSHAKES_BURST,
@@ -23,8 +26,10 @@ from meshnet.peering.floods import (
 )
 from meshnet.peering.relay_rate import RELAY_BURST_BYTES
 from meshnet.switch.storm import FLOOD_BURST_COPIES
+from meshnet.wire.ciphers import CipherId
 from meshnet.wire.cookies import COOKIE_REPLY_BYTES, mark, read_cookie_reply, with_proof
 from meshnet.wire.datagram import (
+    BROADCAST_HEADER,
     COOKIE_BYTES,
     HEADER,
     HEADER_BYTES,
@@ -36,6 +41,7 @@ from meshnet.wire.datagram import (
 )
 from meshnet.wire.key_life import REJECT_AFTER_S
 from meshnet.wire.messages import MessageType
+from meshnet.wire.sender_key import pack_sender_key, pack_want, sign_key
 from support.guest import Guest, engine_of, response_to
 from support.records import (
     delta,
@@ -46,7 +52,17 @@ from support.records import (
     record,
     signed,
 )
-from support.samples import BOB, BROADCAST, CAROL, endpoint, ethernet, flip, identity, mac
+from support.samples import (
+    BOB,
+    BROADCAST,
+    CAROL,
+    NETWORK_ID,
+    endpoint,
+    ethernet,
+    flip,
+    identity,
+    mac,
+)
 
 OF_THE_DRIVER = {DropReason.UNDERLAY_SEND_FAILED, DropReason.TAP_WRITE_FAILED}
 
@@ -357,6 +373,95 @@ def envelope_in_an_envelope(who: Guest) -> None:
     who.give(session.seal(pack_part(PartType.RELAY, relayed_datagram)))
 
 
+def broadcast_of(source: PeerName, *, key_id: int = 7, counter: int = 0, left: int = 3) -> bytes:
+    """Of a source whose key nobody has."""
+    datagram = HEADER.pack(DatagramType.BROADCAST, 0, 0, key_id, counter) + bytes(32)
+    return pack_part(PartType.BROADCAST, BROADCAST_HEADER.pack(source, left) + datagram)
+
+
+def broadcast_that_nobody_can_open(who: Guest) -> None:
+    say_delta(who, record(CAROL, sequence=1))
+    who.give(who.open_session().seal(broadcast_of(CAROL.name)))
+    assert who.drops == {}, "its key is waited for"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(broadcast, "MAX_ASKS", 1)
+        who.wait(0.25)
+
+
+def broadcast_that_is_none(who: Guest) -> None:
+    envelope = BROADCAST_HEADER.pack(CAROL.name, 3) + header(DatagramType.DATA)
+    who.give(who.open_session().seal(pack_part(PartType.BROADCAST, envelope)))
+
+
+def broadcast_on_the_underlay(who: Guest) -> None:
+    who.give(broadcast_of(CAROL.name)[3 + BROADCAST_HEADER.size :])
+
+
+def broadcast_too_often(who: Guest) -> None:
+    other = who.beside(CAROL).dial()
+    other.open_session()
+    who.give(who.open_session().seal(broadcast_of(BOB.name, left=0)))
+
+
+def broadcasts_of_too_many_keys(who: Guest) -> None:
+    session = who.open_session()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(who.engine._broadcast, "_ask_rate", TokenBuckets(1.0, 0.0))
+        who.give(session.seal(broadcast_of(CAROL.name)))
+
+
+def broadcasts_that_nobody_has_looked_into(who: Guest) -> None:
+    session = who.open_session()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(who.engine._broadcast, "_unopened_rate", TokenBuckets(1.0, 0.0))
+        who.give(session.seal(broadcast_of(CAROL.name)))
+
+
+def key_that_its_source_did_not_sign(who: Guest) -> None:
+    say_delta(who, record(CAROL, sequence=1))
+    session = who.open_session()
+    who.give(session.seal(broadcast_of(CAROL.name)))
+    signed = sign_key(
+        BOB, NETWORK_ID, life=7, key_id=7, cipher=CipherId.CHACHA20_POLY1305, key=bytes(32)
+    )
+    forged = pack_sender_key(signed.replaced(source=CAROL.name), 0)
+    who.give(session.seal(pack_part(PartType.KEY, forged)))
+
+
+def key_of_a_life_that_is_over(who: Guest) -> None:
+    say_delta(who, record(CAROL, sequence=1))
+    session = who.open_session()
+    who.give(session.seal(broadcast_of(CAROL.name)))
+    signed = sign_key(
+        CAROL, NETWORK_ID, life=6, key_id=7, cipher=CipherId.CHACHA20_POLY1305, key=bytes(32)
+    )
+    who.give(session.seal(pack_part(PartType.KEY, pack_sender_key(signed, 0))))
+
+
+def key_that_is_too_old(who: Guest) -> None:
+    say_delta(who, record(CAROL, sequence=1))
+    session = who.open_session()
+    who.give(session.seal(broadcast_of(CAROL.name)))
+    signed = sign_key(
+        CAROL, NETWORK_ID, life=7, key_id=7, cipher=CipherId.CHACHA20_POLY1305, key=bytes(32)
+    )
+    who.give(session.seal(pack_part(PartType.KEY, pack_sender_key(signed, 180))))
+
+
+def key_cut_off(who: Guest) -> None:
+    who.give(who.open_session().seal(pack_part(PartType.KEY, bytes(126))))
+
+
+def request_for_a_key_cut_off(who: Guest) -> None:
+    who.give(who.open_session().seal(pack_part(PartType.KEY_WANT, bytes(19))))
+
+
+def too_many_requests_for_keys(who: Guest) -> None:
+    session = who.open_session()
+    for number in range(int(ASKS_BURST) + 1):
+        who.give(session.seal(pack_part(PartType.KEY_WANT, pack_want(CAROL.name, number))))
+
+
 CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.TRUNCATED, short),
     (DropReason.TRUNCATED, empty),
@@ -403,6 +508,18 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.TRUNCATED, relayed_cut_off),
     (DropReason.MALFORMED_PART, envelope_of_something_else),
     (DropReason.MALFORMED_PART, envelope_in_an_envelope),
+    (DropReason.NO_SENDER_KEY, broadcast_that_nobody_can_open),
+    (DropReason.MALFORMED_PART, broadcast_that_is_none),
+    (DropReason.UNKNOWN_TYPE, broadcast_on_the_underlay),
+    (DropReason.HOP_LIMIT, broadcast_too_often),
+    (DropReason.RELAY_RATE, broadcasts_that_nobody_has_looked_into),
+    (DropReason.BAD_SENDER_KEY, key_that_its_source_did_not_sign),
+    (DropReason.BAD_SENDER_KEY, key_of_a_life_that_is_over),
+    (DropReason.EXPIRED_KEY, key_that_is_too_old),
+    (DropReason.MALFORMED_PART, key_cut_off),
+    (DropReason.MALFORMED_PART, request_for_a_key_cut_off),
+    (DropReason.KEY_RATE, too_many_requests_for_keys),
+    (DropReason.KEY_RATE, broadcasts_of_too_many_keys),
     (DropReason.BAD_FRAGMENT, wrongly_signed),
     (DropReason.BAD_FRAGMENT, signed_by_another),
     (DropReason.BAD_FRAGMENT, of_another_network),

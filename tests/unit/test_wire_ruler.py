@@ -23,10 +23,12 @@ from meshnet.switch.ethernet import (
 )
 from meshnet.switch.ethernet import HEADER_BYTES as ETHERNET_HEADER_BYTES
 from meshnet.topology.records import TOPOLOGY, Description, record_entries
+from meshnet.topology.routes import MAX_HOPS
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE, Cipher, CipherId
 from meshnet.wire.cookies import with_proof, write_cookie_reply
 from meshnet.wire.crypto import XCHACHA_NONCE_BYTES
 from meshnet.wire.datagram import (
+    BROADCAST_HEADER,
     COOKIE_BYTES,
     HEADER_BYTES,
     PART_HEADER_BYTES,
@@ -41,6 +43,7 @@ from meshnet.wire.identity import Identity, psk_of_open_network, psk_of_password
 from meshnet.wire.link import HEADER_BYTES as LINK_FRAME_HEADER_BYTES
 from meshnet.wire.link import HELLO_BYTES, FrameKind, LinkConfig, LinkProtocol
 from meshnet.wire.messages import MessageType
+from meshnet.wire.sender_key import SenderKey, pack_sender_key, sign_key
 from meshnet.wire.session import Session
 from support.samples import rng
 
@@ -98,6 +101,13 @@ def session_with(cipher: Cipher) -> Session:
     )
 
 
+def sender_key_with(cipher: Cipher) -> SenderKey:
+    """As in section 5.9: life 7, key id 01020304, key 00 01 02 ..."""
+    key, network = bytes(range(32)), network_id(NETWORK)
+    signed = sign_key(EXAMPLE, network, life=7, key_id=0x01020304, cipher=cipher.id, key=key)
+    return SenderKey(signed, made_at=0.0, expires_at=1.0)
+
+
 def underlay_packet_bytes(cipher: Cipher, family: str, overlay_mtu: int, *, vlan: bool) -> int:
     """The IP packet that carries one full frame, measured on a datagram that was really sealed."""
     frame = bytes(max_frame_bytes(overlay_mtu) - (0 if vlan else VLAN_TAG_BYTES))
@@ -149,6 +159,11 @@ def test_each_span_of_the_ruler(row: Row) -> None:
     wrapped = HEADER_BYTES + PART_HEADER_BYTES + RELAY_HEADER.size + cipher.tag_bytes
     relay = int(row["left over: relay"].replace("\N{MINUS SIGN}", "-"))
     assert relay == USUAL_UNDERLAY_MTU - packet_bytes - wrapped
+    tree = int(row["left over: tree"].replace("\N{MINUS SIGN}", "-"))
+    broadcast = BROADCAST_HEADER.pack(EXAMPLE.name, MAX_HOPS) + sender_key_with(cipher).seal(b"")
+    in_its_session = session_with(cipher).seal(pack_part(PartType.BROADCAST, broadcast))
+    bare = session_with(cipher).seal(b"")
+    assert tree == USUAL_UNDERLAY_MTU - packet_bytes - len(in_its_session) + len(bare)
 
 
 def test_paths_that_are_not_there_yet_have_no_figures() -> None:
@@ -309,6 +324,13 @@ def test_part_and_data() -> None:
     assert part == example("part")
     for cipher in CIPHERS.values():
         assert session_with(cipher).seal(part) == example(f"data-{cipher.name.lower()}")
+
+
+def test_sender_key_and_broadcast() -> None:
+    key = sender_key_with(CIPHERS[CipherId.CHACHA20_POLY1305])
+    assert pack_sender_key(key.signed, 0) == example("sender-key")
+    datagram = key.seal(pack_part(PartType.FRAME, bytes(range(14))))
+    assert BROADCAST_HEADER.pack(EXAMPLE.name, MAX_HOPS) + datagram == example("broadcast")
 
 
 def example_fragment() -> Fragment:
