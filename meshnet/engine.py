@@ -47,6 +47,7 @@ from meshnet.peering.broadcast import Broadcast
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
+from meshnet.peering.members import Members
 from meshnet.peering.own_state import OwnState
 from meshnet.peering.reports import Reporter
 from meshnet.peering.routing import Router
@@ -159,6 +160,8 @@ class Engine:
         )
         # Dots begin anew with each start: no disk that was cloned or set back repeats one.
         origin = Origin(self.name, config.life)
+        self._records: dict[PeerName, PeerRecord] = {}
+        members = Members(self._records)
         self.channels = Channels(self.gossip, origin, durable=config.durable)
         self._sessions = SessionKeeper(
             config.identity,
@@ -168,6 +171,7 @@ class Engine:
             capabilities=config.capabilities,
             first_stamp=first_number,
             data_path=self.data_path,
+            members=members,
             rng=rng,
             key_life=config.key_life,
         )
@@ -176,7 +180,6 @@ class Engine:
         self._targets = Targets(self.name, rng)
         degree = min(config.degree, config.conn_limit)
         self._neighbours = Neighbours(self.name, self._network_id, degree, self._targets)
-        self._records: dict[PeerName, PeerRecord] = {}
         self._broadcast = self.data_path.broadcast = Broadcast(
             config.identity,
             self._network_id,
@@ -210,6 +213,7 @@ class Engine:
             self._sessions,
             self.data_path,
             self._neighbours,
+            members,
         )
         self._reporter = Reporter(
             self.name,
@@ -316,7 +320,7 @@ class Engine:
     def ping(self, peer: PeerName, now: float) -> int | None:
         """Probe ``peer``'s data session; a `ProbeAnswered` with the returned id follows, or never.
 
-        None when there is no session.
+        None when there is no session, and none on demand.
         """
         return self._sessions.ping(peer, now)
 
@@ -415,6 +419,8 @@ class Engine:
     def receive_frames(self, frames: Iterable[bytes], now: float) -> None:
         """A burst from the local side."""
         self.data_path.receive_frames(frames, now)
+        if self.data_path.wanted:
+            self._sessions.set_up_wanted(now)
 
     def handle_timer(self, now: float) -> None:
         self._now = now
@@ -504,8 +510,15 @@ class Engine:
     # Views.
 
     def peers_with_session(self) -> list[PeerName]:
-        """The peers to which frames flow."""
+        """The peers with which we have a data session."""
         return [pair.peer for pair in self._sessions if pair.current is not None]
+
+    def reachable_peers(self) -> list[PeerName]:
+        """The peers that frames reach: by a session that there is, or that they have set up."""
+        with_session = self.peers_with_session()
+        if not self.data_path.on_demand:
+            return with_session
+        return list(dict.fromkeys([*with_session, *self._router.routes]))
 
     def routes(self) -> dict[PeerName, Route]:
         """The way to every peer that can be reached."""
@@ -514,13 +527,13 @@ class Engine:
     def find_peers(self, text: str) -> list[PeerName]:
         """Other peers by name, by a front part of it (8 digits or more), or by nickname.
 
-        Of several with one nickname only those with a session, if there are any.
+        Of several with one nickname only those that frames reach, if there are any.
         """
         others = [record for name, record in self._records.items() if name != self.name]
         found = [record.name for record in others if record.nickname == text]
         if not found and len(text) >= 8:
             found = [record.name for record in others if str(record.name).startswith(text)]
-        return [name for name in self.peers_with_session() if name in found] or found
+        return [name for name in self.reachable_peers() if name in found] or found
 
     @property
     def reports(self) -> Reporter:

@@ -128,6 +128,7 @@ class DropReason(enum.Enum):
     BAD_SOURCE = "bad_source"
     NO_SESSION = "no_session"
     STORM = "storm"
+    HOLD_LIMIT = "hold_limit"
     # Relaying.
     NO_ROUTE = "no_route"
     HOP_LIMIT = "hop_limit"

@@ -100,6 +100,12 @@ class SessionLost(Value):
     reason: str
 
 
+class SessionRested(Value):
+    """The data session with ``peer`` was not used and has ended: frames set up another."""
+
+    peer: PeerName
+
+
 class ProbeAnswered(Value):
     """A probe through the data session came back after ``rtt_s`` seconds."""
 
@@ -178,6 +184,7 @@ Event = (
     | SessionEstablished
     | SessionRenewed
     | SessionLost
+    | SessionRested
     | ProbeAnswered
     | MessageReceived
     | MessageAnswered

@@ -111,6 +111,8 @@ class ExplainCause(enum.StrEnum):
     """No peer that we reach has a link to it."""
     PEER_LEFT = "peer_left"
     """It has stopped, or has no links left: so it says itself."""
+    ON_DEMAND = "on_demand"
+    """There is a way, and a session is set up when frames flow: there are more peers than that."""
     SESSION_STARTING = "session_starting"
     """The data session's handshake is under way."""
     NO_UDP_ANSWER = "no_udp_answer"

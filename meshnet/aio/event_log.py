@@ -31,6 +31,7 @@ from meshnet.events import (
     SessionEstablished,
     SessionLost,
     SessionRenewed,
+    SessionRested,
     UpdatesKept,
     UpdatesLost,
 )
@@ -85,6 +86,8 @@ class EventLog:
                 _log.debug("session renewed", extra={"peer": peer.short, "cipher": cipher})
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
+            case SessionRested(peer):
+                _log.debug("session rested", extra={"peer": peer.short})
             case AddressConflict(address, ((mac, peer), (other_mac, other))):
                 fields = {"address": address, "mac": mac, "side": _side(peer)}
                 fields |= {"other_mac": other_mac, "other_side": _side(other)}

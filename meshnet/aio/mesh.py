@@ -354,8 +354,8 @@ class Mesh:
         return fixed
 
     def connected_peers(self) -> list[PeerName]:
-        """The peers to which frames flow now."""
-        return self._running.peers_with_session()
+        """The peers that frames reach now."""
+        return self._running.reachable_peers()
 
     async def wait_connected(self, peers: int = 1, *, timeout_s: float = 10.0) -> None:
         """Wait until frames flow to at least ``peers`` peers. Raises TimeoutError with reasons.
@@ -465,6 +465,7 @@ class Mesh:
                 "counters": {
                     "frames_sent": counters.frames_sent,
                     "frames_received": counters.frames_received,
+                    "frames_held": counters.frames_held,
                     "frame_bytes_sent": counters.frame_bytes_sent,
                     "frame_bytes_received": counters.frame_bytes_received,
                     "datagrams_sent": counters.datagrams_sent,

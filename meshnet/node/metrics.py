@@ -240,6 +240,13 @@ METRICS = (
         _control("sessions_lost"),
     ),
     Spec(
+        "meshnet_sessions_rested",
+        "counter",
+        "Data sessions that ended because nothing used them; frames set up another.",
+        (),
+        _control("sessions_rested"),
+    ),
+    Spec(
         "meshnet_identity_conflicts",
         "counter",
         "Signs that two hosts write with one identity: was a state directory copied?",
@@ -287,6 +294,13 @@ METRICS = (
         "Ethernet frames delivered to this host.",
         (),
         _data("frames_received"),
+    ),
+    Spec(
+        "meshnet_frames_held",
+        "counter",
+        "Frames that waited for a data session to be set up.",
+        (),
+        _data("frames_held"),
     ),
     Spec(
         "meshnet_frames_sent_bytes",

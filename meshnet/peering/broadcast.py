@@ -12,7 +12,6 @@ out the true datagram with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -344,7 +343,7 @@ class Broadcast:
     def _give(self, key: SenderKey, peer: PeerName, now: float) -> None:
         """To who has a session with us, and so is a member."""
         if now < key.expires_at:
-            body = pack_sender_key(key.signed, math.ceil(now - key.made_at))
+            body = pack_sender_key(key.signed, now - key.made_at)
             self._carrier.send_part(peer, pack_part(PartType.KEY, body), now)
 
     def _receive_key(self, body: bytes, carrier: PeerName, now: float) -> DropReason | None:

@@ -31,11 +31,11 @@ MAX_STAMPS = 8192
 class CallOwner(Protocol):
     """Who has the pairs, and is told what came of calls."""
 
-    def pair(self, peer: PeerName) -> Pair | None:
-        """Our pair with ``peer``, if it may call us."""
+    def may_call(self, peer: PeerName) -> bool:
+        """Whether ``peer`` may call us."""
 
-    def pair_of_static(self, static: bytes) -> Pair | None:
-        """The pair whose other end has this Noise key, if it may call us."""
+    def caller(self, static: bytes, now: float) -> Pair | None:
+        """Our pair with who has this Noise key, if it may call us."""
 
     def call_taken(self, pair: Pair) -> None:
         """The other end has called and was answered: ``pair.unconfirmed`` is the new session."""
@@ -144,7 +144,7 @@ class Calls:
         return DropReason.UNKNOWN_TYPE
 
     def _receive_initiation(self, datagram: bytes, source: Remote, now: float) -> DropReason | None:
-        if isinstance(source, PeerName) and self._owner.pair(source) is None:
+        if isinstance(source, PeerName) and not self._owner.may_call(source):
             return DropReason.UNKNOWN_PEER
         drop, reply = self._guard.judge(datagram, source, now)
         if reply is not None:
@@ -155,7 +155,7 @@ class Calls:
             initiation = read_initiation(self._identity, self._network_id, datagram, self._rng(32))
         except AuthenticationError:
             return DropReason.BAD_HANDSHAKE
-        pair = self._owner.pair_of_static(initiation.static)
+        pair = self._owner.caller(initiation.static, now)
         if pair is None:
             return DropReason.UNKNOWN_PEER
         if isinstance(source, PeerName) and source != pair.peer:

@@ -16,8 +16,9 @@ from attrs import define, field
 from meshnet.errors import AuthenticationError, DropReason
 from meshnet.events import Event, FloodLimited, LoopSuspected
 from meshnet.ids import Endpoint, PeerName, Remote, format_mac
+from meshnet.peering.held_frames import HeldFrames
 from meshnet.peering.relay_rate import RelayBuckets
-from meshnet.switch.announce import Announcer, arrival_notice
+from meshnet.switch.announce import EVERYBODY, Announcer, arrival_notice
 from meshnet.switch.claims import ClaimTable
 from meshnet.switch.storm import StormLimit
 from meshnet.switch.switch import Switch, Verdict
@@ -55,6 +56,7 @@ class Counters:
 
     frames_sent: int = 0
     frames_received: int = 0
+    frames_held: int = 0
     frame_bytes_sent: int = 0
     frame_bytes_received: int = 0
     datagrams_sent: int = 0
@@ -103,7 +105,13 @@ class DataPath:
         self.broadcast: Broadcaster | None = None
         """Set by the engine; frames for all go by it while we are ``crowded``."""
         self.crowded = False
-        """Whether there are more peers than we have sessions with; the engine keeps it."""
+        """Whether there are more peers than we have sessions with; the router keeps it."""
+        self.on_demand = False
+        """Whether a session is set up with who is not linked when frames for it are there."""
+        self.held = HeldFrames()
+        """Those frames."""
+        self.wanted: dict[PeerName, float] = {}
+        """With whom a session is wanted, and since when; for the session keeper to drain."""
         self._relay_buckets = RelayBuckets()
         self._storm = StormLimit()
         self._claims = ClaimTable()
@@ -134,10 +142,26 @@ class DataPath:
         """Send to its peer by ``session`` from now on."""
         before = self._current.get(session.peer)
         if before is None:
-            self._announcer.peer_up(session.peer, session.created_at)
+            self._announce_to(session)
         if before is None or type(before.remote) is not type(session.remote):
-            self.paths_changed = True
+            self._path_changed(session.peer)
         self._current[session.peer] = session
+
+    def _announce_to(self, session: Session) -> None:
+        """Tell who can hear us from now on where our addresses are."""
+        if not self.crowded:
+            self._announcer.peer_up(session.peer, session.created_at)
+        elif session.peer in self.neighbours and not self._has_neighbour:
+            self._announcer.peer_up(EVERYBODY, session.created_at)
+
+    @property
+    def _has_neighbour(self) -> bool:
+        return any(peer in self._current for peer in self.neighbours)
+
+    def _path_changed(self, peer: PeerName) -> None:
+        # By those that come on demand nothing is passed on for others.
+        if not self.on_demand or peer in self.neighbours:
+            self.paths_changed = True
 
     @property
     def direct_peers(self) -> list[PeerName]:
@@ -148,8 +172,10 @@ class DataPath:
         """Send nothing by ``session`` any more; it is still received by."""
         if self._current.get(session.peer) is session:
             del self._current[session.peer]
-            self.paths_changed = True
+            self._path_changed(session.peer)
             self._announcer.peer_down(session.peer)
+            if self.crowded and not self._has_neighbour:
+                self._announcer.peer_down(EVERYBODY)
 
     def set_own_addresses(
         self,
@@ -161,15 +187,26 @@ class DataPath:
     ) -> None:
         """This host's overlay addresses, all at ``mac``: told to peers, and watched for others'."""
         self._claims.set_own(mac, addresses)
-        self._announcer.set_own(mac, addresses, router=router, peers=self._current, now=now)
+        peers = (EVERYBODY,) if self.crowded else self._current
+        self._announcer.set_own(mac, addresses, router=router, peers=peers, now=now)
 
     def next_deadline(self) -> float | None:
-        return self._announcer.next_deadline()
+        deadlines = (
+            self._announcer.next_deadline(),
+            self.held.next_deadline(),
+            min(self.wanted.values(), default=None),
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         for peer, frames in self._announcer.pop_due(now):
             for frame in frames:
-                self._send_frame([self._current[peer]], frame, now)
+                if peer is EVERYBODY:
+                    self._flood(frame, now)
+                else:
+                    self._send_frame([self._current[peer]], frame, now)
+        if overdue := self.held.pop_overdue(now):
+            self.counters.drops[DropReason.NO_SESSION] += overdue
 
     def next_event(self) -> Event | None:
         if self.switch.flapping:
@@ -189,12 +226,34 @@ class DataPath:
                     drops[_DROP_OF[where]] += 1
             elif (session := current.get(where)) is not None:
                 self._send_frame((session,), frame, now)
+            elif self.on_demand:
+                self._hold(where, frame, now)
             else:
                 drops[DropReason.NO_SESSION] += 1
         if self.switch.arrived:
             for mac in self.switch.arrived if current else ():
                 self._flood(arrival_notice(mac), now)
             self.switch.arrived.clear()
+
+    def _hold(self, peer: PeerName, frame: bytes, now: float) -> None:
+        """Keep a frame until there is a session with ``peer``."""
+        if peer not in self.held:
+            self.wanted[peer] = now
+        if self.held.put(peer, frame, now):
+            self.counters.frames_held += 1
+        else:
+            self.counters.drops[DropReason.HOLD_LIMIT] += 1
+
+    def send_held(self, session: Session, now: float) -> None:
+        """There is a session now: send what waits for it."""
+        for frame in self.held.take(session.peer):
+            self._send_frame((session,), frame, now)
+
+    def send_held_to_all(self, peer: PeerName, now: float) -> None:
+        """There is no way to ``peer``, so what it served may be anywhere."""
+        self.switch.forget_peer(peer)
+        for frame in self.held.take(peer):
+            self._flood(frame, now)
 
     def _flood(self, frame: bytes, now: float) -> None:
         """A frame from the local side to every peer."""
@@ -312,9 +371,16 @@ class DataPath:
     def send_part(
         self, peer: PeerName, part: bytes, now: float, *, wants_answer: bool = True
     ) -> bool:
-        """Send a packed part in the session with ``peer``; False when there is none."""
+        """Send a packed part in the session with ``peer``; False when there is none.
+
+        What wants an answer and finds no session has one set up, where these come on demand.
+        """
         session = self._current.get(peer)
-        return session is not None and self._send(session, part, now, wants_answer=wants_answer)
+        if session is None:
+            if wants_answer and self.on_demand:
+                self.wanted.setdefault(peer, now)
+            return False
+        return self._send(session, part, now, wants_answer=wants_answer)
 
     def send_probe(self, session: Session, probe_id: int, now: float) -> None:
         """Ask the other end of ``session`` for a sign of life."""
@@ -337,6 +403,7 @@ class DataPath:
 
     def _send_one(self, session: Session, part: bytes, now: float) -> bool:
         """As `_send`; the one place where anything leaves in clear, by agreement only."""
+        session.carried = True
         remote = session.remote
         if not session.is_clear or type(remote) is not Endpoint or session.spent(now):
             return self._send(session, part, now)
@@ -364,6 +431,7 @@ class DataPath:
             except MalformedError:
                 drops[DropReason.MALFORMED_PART] += 1
                 return
+            session.carried = True
             for part_type, body in parts:
                 if part_type == PartType.FRAME:
                     self._receive_frame(body, session.peer, now)
@@ -445,6 +513,7 @@ class DataPath:
                     continue
                 has_acted = True
             if part_type == PartType.FRAME:
+                session.carried = True
                 self._receive_frame(body, session.peer, now)
             elif part_type in (PartType.PROBE, PartType.PROBE_ACK):
                 if len(body) != PROBE_BYTES:
@@ -461,6 +530,7 @@ class DataPath:
                     if drop is not None:
                         counters.drops[drop] += 1
             elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):
+                session.carried = True
                 self.messages.append((session.peer, PartType(part_type), body))
             elif part_type == PartType.RELAY:
                 if type(source) is Endpoint:

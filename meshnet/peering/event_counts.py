@@ -20,6 +20,7 @@ from meshnet.events import (
     SessionEstablished,
     SessionLost,
     SessionRenewed,
+    SessionRested,
 )
 
 By = Literal["us", "them"]
@@ -34,6 +35,7 @@ _COUNTED: dict[type[Event], str] = {
     SessionEstablished: "sessions_established",
     SessionRenewed: "sessions_renewed",
     SessionLost: "sessions_lost",
+    SessionRested: "sessions_rested",
     IdentityConflict: "identity_conflicts",
     AddressConflict: "address_conflicts",
     FloodLimited: "floods_limited",

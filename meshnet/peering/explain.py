@@ -42,6 +42,8 @@ def causes_of_peer(tables: Tables, peer: PeerName, now: float) -> list[CauseRepo
     """Why ``peer`` is connected as it is; at least one."""
     pair, record = tables.sessions.pair(peer), tables.records.get(peer)
     causes = [*_of_session(tables, pair)]
+    if peer in tables.routes and tables.sessions.on_demand and (pair is None or pair.at_rest):
+        causes = [(ExplainCause.ON_DEMAND, "no session yet: set up when frames flow")]
     if peer not in tables.linked:
         known = {cause for cause, _ in causes}
         causes += [row for row in _of_missing_link(tables, peer, now) if row[0] not in known]

@@ -33,6 +33,10 @@ class Pair:
     never_clear: bool = False
     """Set when it answers from elsewhere than where it was called: no trusting that."""
     attempts: int = 0
+    at_rest: bool = False
+    """Its session was not used, and has ended: another is set up when frames flow."""
+    waiting_pings: list[int] = field(factory=list)
+    """Probes that users ask for, to be sent when there is a session."""
     last_stamp: int = -1
     current: Session | None = None
     former: list[Session] = field(factory=list)

@@ -42,8 +42,11 @@ class Reporter:
     def connections(self) -> list[report.ConnectionReport]:
         """Peers that are linked, peers reached through others, and addresses being dialled."""
         rows = [self._linked_report(link) for link in self._linked.values()]
+        # Who is at rest has no connection: it gets one when frames flow.
         rows += [
-            self._relayed_report(pair) for pair in self._sessions if pair.peer not in self._linked
+            self._relayed_report(pair)
+            for pair in self._sessions
+            if pair.peer not in self._linked and not pair.at_rest
         ]
         # A peer that was configured and heard of is one row; the address a user gave has the say.
         seen = {*self._linked, *(pair.peer for pair in self._sessions)}
@@ -62,6 +65,7 @@ class Reporter:
         established = {
             self._name,
             *(pair.peer for pair in self._sessions if pair.current is not None),
+            *(self._router.routes if self._sessions.on_demand else ()),
         }
         announced = {name: record.links for name, record in self._records.items()}
         return [

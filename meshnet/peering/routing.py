@@ -13,6 +13,7 @@ from meshnet.errors import DropReason
 from meshnet.ids import PeerName
 from meshnet.peering.data_path import DataPath
 from meshnet.peering.linking import LinkKeeper
+from meshnet.peering.members import Members
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.sessions import SessionKeeper
 from meshnet.topology.records import PeerRecord
@@ -34,6 +35,7 @@ class Router:
         sessions: SessionKeeper,
         data_path: DataPath,
         neighbours: Neighbours,
+        members: Members,
     ) -> None:
         self.routes: dict[PeerName, Route] = {}
         """The way to every peer that can be reached."""
@@ -43,6 +45,7 @@ class Router:
         self._sessions = sessions
         self._data_path = data_path
         self._neighbours = neighbours
+        self._members = members
         self._buckets = RelayBuckets()
 
     def compute(self, now: float) -> None:
@@ -59,6 +62,8 @@ class Router:
         self._compute_next_hops(announced)
         relayed = self.routes.keys() - linked
         self._neighbours.follow(self.routes.keys(), now)
+        self._members.reachable = self.routes
+        self._data_path.on_demand = self._neighbours.is_crowded
         self._data_path.crowded = self._is_crowded()
         # Sorted: a set has another order in every process, and equal inputs give equal bytes.
         for peer in sorted(relayed):
@@ -73,7 +78,7 @@ class Router:
         Once that has been so, it stays so until there is one with everyone: none is to miss a
         broadcast meanwhile.
         """
-        if self._neighbours.is_crowded:
+        if self._data_path.on_demand:
             return True
         return self._data_path.crowded and not all(map(self._data_path.has_session, self.routes))
 
@@ -86,6 +91,8 @@ class Router:
 
     def _reach_through_others(self, peer: PeerName, now: float) -> None:
         record = self._records.get(peer)
+        if self._data_path.on_demand and self._sessions.pair(peer) is None:
+            return  # It gets a session when frames flow.
         if record is not None:
             self._sessions.peer_reachable(
                 peer,

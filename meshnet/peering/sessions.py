@@ -12,11 +12,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from meshnet.errors import DropReason
-from meshnet.events import Event, ProbeAnswered, SessionEstablished, SessionLost, SessionRenewed
+from meshnet.events import (
+    Event,
+    ProbeAnswered,
+    SessionEstablished,
+    SessionLost,
+    SessionRenewed,
+    SessionRested,
+)
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.calls import Calls
 from meshnet.peering.data_path import Datagram, DataPath
 from meshnet.peering.keepalive import PROBE_INTERVAL_S, has_traffic, keepalive_at
+from meshnet.peering.members import Member, Members
 from meshnet.peering.pair import Pair
 from meshnet.peering.silence import SILENT_S, Sign, SilenceWatch
 from meshnet.peering.trusted import TrustedSubnets
@@ -50,6 +58,13 @@ MAX_PROBES_IN_FLIGHT = 64
 # for a relayed one that lost against a direct one.
 MAX_FORMER = 3
 _RTT_GAIN = 0.25
+# Sessions on demand. A peer that does not answer is called so often, within 14 s, until somebody
+# wants it again; what came to nothing is forgotten; and whether a session is used after all is
+# looked at as often as it is probed.
+MAX_CALLS_ON_DEMAND = 6
+TIDY_S = 15.0
+IDLE_LOOK_S = 5.0
+MAX_WAITING_PINGS = 16
 
 
 class _Task(enum.Enum):
@@ -59,6 +74,7 @@ class _Task(enum.Enum):
     TRY_DIRECT = 4
     REKEY = 5
     EXPIRE = 6
+    TIDY = 7
 
 
 _CALLS = (_Task.INITIATE, _Task.TRY_DIRECT, _Task.REKEY)
@@ -77,9 +93,11 @@ class SessionKeeper:
         capabilities: int,
         first_stamp: int,
         data_path: DataPath,
+        members: Members,
         rng: Rng,
         key_life: KeyLife = DEFAULT_KEY_LIFE,
     ) -> None:
+        self._members = members
         self._our_name = identity.name
         self._data_path = data_path
         self._rng = rng
@@ -153,11 +171,11 @@ class SessionKeeper:
         if pair is not None and pair.life != life:
             self._drop(pair, "the peer has restarted")
             pair = None
+            if relay and self.on_demand and peer not in self._data_path.held:
+                return
         created = pair is None
         if pair is None:
-            pair = Pair(peer, static, life, last_stamp=self._calls.last_stamp(peer))
-            pair.reason = "setting up the data session"
-            self._pairs[peer] = self._by_static[static] = pair
+            pair = self._add_pair(Member(peer, static, life, ()))
         if self._timers.is_set((_Task.END_OF_GRACE, peer)):
             self._timers.cancel((_Task.END_OF_GRACE, peer))
             pair.reason = ""
@@ -169,12 +187,58 @@ class SessionKeeper:
             pair.doubted_at = now
             self._probe(pair, pair.current, now, for_user=False)
             self._timers.set((_Task.INITIATE, peer), now + DOUBT_S)
-        elif created or lost_link or (pair.current is None and not relay):
+        elif created or lost_link or (pair.current is None and self._is_due(pair)):
             # Through others first, since that is known to work; then we look for a direct path.
             pair.attempts = 0
             self._timers.set((_Task.INITIATE, peer), now if lead else now + STEP_IN_S)
         elif not relay and pair.path == "relay":
             self._timers.set((_Task.TRY_DIRECT, peer), now if lead else now + STEP_IN_S)
+
+    def _is_due(self, pair: Pair) -> bool:
+        """Whether a pair without a session is to get one though nobody asks for it."""
+        return not pair.relay or (pair.at_rest and not self.on_demand)
+
+    def _add_pair(self, member: Member) -> Pair:
+        peer, static, life, direct = member
+        pair = Pair(peer, static, life, direct, last_stamp=self._calls.last_stamp(peer))
+        pair.reason = "setting up the data session"
+        self._pairs[peer] = self._by_static[static] = pair
+        return pair
+
+    def _add_on_demand(self, member: Member, now: float) -> Pair:
+        """One that we have no link to, and that has called us, or is to be called."""
+        pair = self._add_pair(member)
+        pair.relay = True
+        self._timers.set((_Task.TIDY, pair.peer), now + TIDY_S)
+        return pair
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether peers that are not linked get a session only when frames flow."""
+        return self._data_path.on_demand
+
+    def want(self, peer: PeerName, now: float) -> Pair | None:
+        """Have a session with ``peer`` set up, if there is none. None: there is no way to it."""
+        pair = self._pairs.get(peer)
+        if pair is None:
+            member = self._members.by_name(peer) if self.on_demand else None
+            if member is None:
+                return None
+            pair = self._add_on_demand(member, now)
+        if pair.current is None and not self._timers.is_set((_Task.INITIATE, peer)):
+            pair.attempts = 0
+            # Has it just called us? Then the answer to our answer comes first.
+            wait_s = FIRST_RETRY_S if pair.unconfirmed is not None else 0.0
+            self._timers.set((_Task.INITIATE, peer), now + wait_s)
+        pair.at_rest = False
+        return pair
+
+    def set_up_wanted(self, now: float) -> None:
+        """Call those to whom the data path has something to send."""
+        wanted, self._data_path.wanted = self._data_path.wanted, {}
+        for peer in wanted:
+            if self.want(peer, now) is None:
+                self._data_path.send_held_to_all(peer, now)
 
     def set_direct(self, peer: PeerName, direct: Iterable[Endpoint]) -> None:
         """The addresses at which ``peer`` may be reached, best first."""
@@ -223,11 +287,16 @@ class SessionKeeper:
         self._data_path.unanswered.clear()
 
     def ping(self, peer: PeerName, now: float) -> int | None:
-        """Probe ``peer`` for a user; `ProbeAnswered` has the id. None: no session."""
-        pair = self._pairs.get(peer)
-        if pair is None or pair.current is None:
+        """Probe ``peer`` for a user; `ProbeAnswered` has the id. None: no session to be had."""
+        pair = self.want(peer, now) if self.on_demand else self._pairs.get(peer)
+        if pair is None or (pair.current is None and not self.on_demand):
             return None
-        return self._probe(pair, pair.current, now, for_user=True)
+        if pair.current is not None:
+            return self._probe(pair, pair.current, now, for_user=True)
+        probe_id, self._next_probe_id = self._next_probe_id, self._next_probe_id + 1
+        del pair.waiting_pings[: -MAX_WAITING_PINGS + 1]
+        pair.waiting_pings.append(probe_id)
+        return probe_id
 
     def doubt(self, peer: PeerName, now: float) -> None:
         """Ask ``peer`` for a sign of life, unless it has just given one."""
@@ -238,6 +307,8 @@ class SessionKeeper:
         self._probe(pair, session, now, for_user=False)
 
     def handle_timer(self, now: float) -> None:
+        if self._data_path.wanted:
+            self.set_up_wanted(now)
         calls = 0
         # No more than there are now: what is due again at once has its turn after the frames'.
         for _ in range(len(self._timers)):
@@ -258,6 +329,8 @@ class SessionKeeper:
                 self._rekey(pair, now)
             elif task is _Task.EXPIRE:
                 self._expire(pair, now)
+            elif task is _Task.TIDY:
+                self._forget_if_done(pair)
             else:
                 self._drop(pair, "the link was not restored in time")
         for pair, sign in self._silence.look(self._pairs, now):
@@ -299,6 +372,10 @@ class SessionKeeper:
                 return
             pair.attempts = 0
         self._calls.drop(pair)
+        if self._on_demand(pair) and pair.attempts >= MAX_CALLS_ON_DEMAND:
+            pair.at_rest = True
+            self._forget_if_done(pair)
+            return
         self._timers.set((_Task.INITIATE, pair.peer), now + _wait_s(pair.attempts))
         ways = pair.candidates
         if not pair.relay and pair.attempts >= PATIENT_CALLS and self._has_way_round(pair.peer):
@@ -332,12 +409,40 @@ class SessionKeeper:
         session = pair.current
         if session is None:
             return
+        if self._on_demand(pair) and not any(each.carried for each in pair.sessions):
+            self._let_rest(pair, session, now)
+            return
         self._calls.drop(pair)
         self._timers.set((_Task.REKEY, pair.peer), now + _wait_s(pair.attempts))
         ways = tuple(dict.fromkeys((session.remote, *pair.candidates)))
         remote = ways[pair.attempts % len(ways)]
         pair.attempts += 1
         self._calls.make(pair, remote, now)
+
+    def _on_demand(self, pair: Pair) -> bool:
+        return pair.relay and self.on_demand
+
+    def _let_rest(self, pair: Pair, session: Session, now: float) -> None:
+        """Nobody uses it, so it ends with its keys. We send by it for less long than the other end
+        receives by it: what comes too late for it finds no session, and has another set up."""
+        rest_at = session.created_at + self._key_life.rest_after_s
+        if now < rest_at:
+            self._timers.set((_Task.REKEY, pair.peer), min(now + IDLE_LOOK_S, rest_at))
+            return
+        self._calls.drop(pair)
+        pair.current, pair.at_rest = None, True
+        self._keep_former(pair, session)
+        self._data_path.stop_using(session)
+        self._silence.forget(pair.peer)
+        for task in (_Task.PROBE, _Task.TRY_DIRECT):
+            self._timers.cancel((task, pair.peer))
+        self._events.append(SessionRested(pair.peer))
+
+    def _forget_if_done(self, pair: Pair) -> None:
+        """A pair that is there on demand, and that nobody demands any more."""
+        is_busy = pair.pending is not None or self._timers.is_set((_Task.INITIATE, pair.peer))
+        if self._on_demand(pair) and not pair.sessions and not is_busy:
+            self._forget(pair)
 
     def _expire(self, pair: Pair, now: float) -> None:
         """Forget the keys that are too old. If one was in use, nothing could be renewed."""
@@ -357,6 +462,7 @@ class SessionKeeper:
             self._events.append(SessionLost(pair.peer, pair.reason))
             self._timers.set((_Task.INITIATE, pair.peer), now)
         self._watch_expiry(pair)
+        self._forget_if_done(pair)
 
     def _watch_expiry(self, pair: Pair) -> None:
         expiries = [session.expires_at for session in pair.sessions]
@@ -367,8 +473,15 @@ class SessionKeeper:
 
     # What our calls tell.
 
-    def pair_of_static(self, static: bytes) -> Pair | None:
-        return self._by_static.get(static)
+    def may_call(self, peer: PeerName) -> bool:
+        return peer in self._pairs or (self.on_demand and self._members.by_name(peer) is not None)
+
+    def caller(self, static: bytes, now: float) -> Pair | None:
+        pair = self._by_static.get(static)
+        if pair is not None or not self.on_demand:
+            return pair
+        member = self._members.by_static(static)
+        return self._add_on_demand(member, now) if member is not None else None
 
     def call_taken(self, pair: Pair) -> None:
         self._watch_expiry(pair)
@@ -396,6 +509,7 @@ class SessionKeeper:
         self._watch_expiry(pair)
         self._data_path.use_session(session)
         pair.attempts = 0
+        pair.at_rest = False
         # Reached by their call: ours is no longer needed, and may never be answered.
         self._calls.drop(pair, overdue=False)
         pair.called(session.remote, "answered")
@@ -411,6 +525,10 @@ class SessionKeeper:
         # The first datagram by the new keys: it confirms them to the other end.
         self._probe(pair, session, now, for_user=False)
         self._timers.set((_Task.PROBE, pair.peer), on_the_second(now + PROBE_INTERVAL_S))
+        self._data_path.send_held(session, now)
+        for probe_id in pair.waiting_pings:
+            self._probe(pair, session, now, for_user=True, probe_id=probe_id)
+        pair.waiting_pings.clear()
 
     def _keep_former(self, pair: Pair, session: Session) -> None:
         pair.former.append(session)
@@ -424,8 +542,17 @@ class SessionKeeper:
         after_s = life.rekey_after_s if lead else life.step_in_after_s
         return session.created_at + after_s + life.spread_s * self._rng(1)[0] / 256
 
-    def _probe(self, pair: Pair, session: Session, now: float, *, for_user: bool) -> int:
-        probe_id, self._next_probe_id = self._next_probe_id, self._next_probe_id + 1
+    def _probe(
+        self,
+        pair: Pair,
+        session: Session,
+        now: float,
+        *,
+        for_user: bool,
+        probe_id: int | None = None,
+    ) -> int:
+        if probe_id is None:
+            probe_id, self._next_probe_id = self._next_probe_id, self._next_probe_id + 1
         if len(pair.probes) >= MAX_PROBES_IN_FLIGHT:
             del pair.probes[next(iter(pair.probes))]
         pair.probes[probe_id] = (now, for_user)
@@ -481,6 +608,12 @@ class SessionKeeper:
             self._events.append(ProbeAnswered(pair.peer, probe_id, rtt_s))
 
     def _drop(self, pair: Pair, reason: str) -> None:
+        self._forget(pair)
+        self._data_path.switch.forget_peer(pair.peer)
+        if pair.current is not None:
+            self._events.append(SessionLost(pair.peer, reason))
+
+    def _forget(self, pair: Pair) -> None:
         for session in pair.sessions:
             self._data_path.remove_session(session)
         self._calls.drop(pair, overdue=False)
@@ -490,9 +623,6 @@ class SessionKeeper:
         del self._pairs[pair.peer]
         if self._by_static.get(pair.static) is pair:
             del self._by_static[pair.static]
-        self._data_path.switch.forget_peer(pair.peer)
-        if pair.current is not None:
-            self._events.append(SessionLost(pair.peer, reason))
 
 
 def _wait_s(attempts: int) -> float:

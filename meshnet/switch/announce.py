@@ -31,6 +31,9 @@ ANNOUNCE_INTERVAL_S = 1.0
 # Our choice. Each is a frame to each new peer; a host with more has a router in front of them.
 MAX_ANNOUNCED = 64
 
+EVERYBODY = None
+"""In place of a peer: all of them, by a broadcast."""
+
 # RFC 826, RFC 4861, RFC 4443, RFC 8200
 ARP = struct.Struct(">HHBBH6s4s6s4s")
 ARP_OF_ETHERNET_IPV4 = (1, 0x0800, 6, 4)
@@ -108,8 +111,8 @@ class Announcer:
 
     def __init__(self) -> None:
         self._frames: tuple[bytes, ...] = ()
-        self._left: dict[PeerName, int] = {}
-        self._timers: Timers[PeerName] = Timers()
+        self._left: dict[PeerName | None, int] = {}
+        self._timers: Timers[PeerName | None] = Timers()
 
     def set_own(
         self,
@@ -117,7 +120,7 @@ class Announcer:
         addresses: Sequence[IPv4Address | IPv6Address],
         *,
         router: bool,
-        peers: Iterable[PeerName],
+        peers: Iterable[PeerName | None],
         now: float,
     ) -> None:
         """Our addresses from now on; ``peers`` are told when that is a change."""
@@ -133,7 +136,7 @@ class Announcer:
         for peer in peers:
             self.peer_up(peer, now)
 
-    def peer_up(self, peer: PeerName, now: float) -> None:
+    def peer_up(self, peer: PeerName | None, now: float) -> None:
         """Frames flow to ``peer``."""
         if not self._frames:
             return
@@ -141,7 +144,7 @@ class Announcer:
             self._timers.set(peer, now)
         self._left[peer] = ANNOUNCEMENTS
 
-    def peer_down(self, peer: PeerName) -> None:
+    def peer_down(self, peer: PeerName | None) -> None:
         """Frames no longer flow to ``peer``."""
         self._left.pop(peer, None)
         self._timers.cancel(peer)
@@ -149,9 +152,9 @@ class Announcer:
     def next_deadline(self) -> float | None:
         return self._timers.next_deadline()
 
-    def pop_due(self, now: float) -> list[tuple[PeerName, tuple[bytes, ...]]]:
+    def pop_due(self, now: float) -> list[tuple[PeerName | None, tuple[bytes, ...]]]:
         """The frames to send now, and the peers to send them to."""
-        due: list[tuple[PeerName, tuple[bytes, ...]]] = []
+        due: list[tuple[PeerName | None, tuple[bytes, ...]]] = []
         for peer in self._timers.pop_due(now):
             if self._left[peer] == 0:
                 del self._left[peer]  # An interval after the last one: what comes next is new.

@@ -25,6 +25,12 @@ class KeyLife(Value):
         return self.rekey_after_s * 13 / 12
 
     @property
+    def rest_after_s(self) -> float:
+        """When a session that nobody uses is not sent by any more, though still received by: the
+        two ends judge that by clocks of their own."""
+        return self.reject_after_s * 17 / 18
+
+    @property
     def spread_s(self) -> float:
         """Pairs that began together renew within this, one after the other."""
         return self.rekey_after_s / 24

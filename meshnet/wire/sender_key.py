@@ -7,6 +7,7 @@ seals, and could seal in its name as well: it keeps out strangers, not members (
 
 from __future__ import annotations
 
+import math
 import struct
 
 from attrs import define, field
@@ -22,9 +23,9 @@ from meshnet.wire.identity import Identity, verify
 from meshnet.wire.replay import ReplayWindow
 
 # From wire.md section 5.9.
-SENDER_KEY_BYTES = PEER_NAME_BYTES + 8 + 4 + 1 + KEY_BYTES + SIGNATURE_BYTES + 2
+SENDER_KEY_BYTES = PEER_NAME_BYTES + 8 + 4 + 1 + KEY_BYTES + SIGNATURE_BYTES + 4
 WANT_BYTES = PEER_NAME_BYTES + 4
-MAX_AGE_S = 0xFFFF
+MAX_AGE_MS = 2**32 - 1
 
 _CONTEXT = b"sender key"
 _WANT = struct.Struct(">16sI")
@@ -57,19 +58,20 @@ def sign_key(
     return SignedKey(identity.name, life, key_id, int(cipher), key, signature)
 
 
-def pack_sender_key(signed: SignedKey, age_s: int) -> bytes:
+def pack_sender_key(signed: SignedKey, age_s: float) -> bytes:
     """The body of a KEY part. ``age_s``: how long ago the source made it, as far as we know."""
+    age_ms = min(math.ceil(age_s * 1000), MAX_AGE_MS)
     unsigned = _fields(signed.source, signed.life, signed.id, signed.cipher_id, signed.key)
-    return unsigned + signed.signature + min(age_s, MAX_AGE_S).to_bytes(2, "big")
+    return unsigned + signed.signature + age_ms.to_bytes(4, "big")
 
 
-def parse_sender_key(body: bytes) -> tuple[SignedKey, int]:
+def parse_sender_key(body: bytes) -> tuple[SignedKey, float]:
     """(the key, which is not checked yet, its age in seconds). Raises MalformedError."""
     cursor = Cursor(body)
     source = PeerName(cursor.read_bytes(PEER_NAME_BYTES))
     life, key_id, cipher_id = cursor.read_u64(), cursor.read_u32(), cursor.read_u8()
     key, signature = cursor.read_bytes(KEY_BYTES), cursor.read_bytes(SIGNATURE_BYTES)
-    age_s = cursor.read_u16()
+    age_s = cursor.read_u32() / 1000
     cursor.finish()
     return SignedKey(source, life, key_id, cipher_id, key, signature), age_s
 

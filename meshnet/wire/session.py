@@ -39,6 +39,8 @@ class Session:
     unanswered_since: float = -1.0
     """When something was sent that wants an answer, for the first time since the last was heard."""
     window: ReplayWindow = field(factory=ReplayWindow)
+    carried: bool = False
+    """Whether a frame or a message went by it, either way."""
     key_life: KeyLife = DEFAULT_KEY_LIFE
     clear_with: Endpoint | None = None
     """The address with which both ends have agreed to exchange frames in clear."""

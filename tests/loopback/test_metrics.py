@@ -177,6 +177,21 @@ async def a_third_peer_passes_on() -> Moved:
         return before, await values_of(made[0])
 
 
+async def a_session_rests_until_frames_flow() -> Moved:
+    hosts = (LOCAL, "0.0.0.0:0", "0.0.0.0:0")
+    async with meshes(*hosts, discovery=False, rekey_after_s=0.6) as (made, ports):
+        for mesh in made:
+            mesh._running._neighbours.degree = 1
+            mesh._running.data_path.crowded = mesh._running.data_path.on_demand = True
+        before = await values_of(made[2])
+        await until(lambda: counters_of(made[2])["sessions_rested"] > 0)
+        ports[1].send(FRAME)
+        await ports[2].receive()
+        ports[2].send(ethernet(mac(1), mac(2), b"answer"))
+        await ports[1].receive()
+        return before, await values_of(made[2])
+
+
 async def frames_for_all_are_passed_on() -> Moved:
     async with meshes(LOCAL, LOCAL, LOCAL) as (made, ports):
         for mesh in made:
@@ -294,6 +309,10 @@ SCENARIOS: list[tuple[Callable[[], Awaitable[Moved]], set[str]]] = [
         },
     ),
     (a_third_peer_passes_on, {"meshnet_datagrams_relayed_total"}),
+    (
+        a_session_rests_until_frames_flow,
+        {"meshnet_sessions_rested_total", "meshnet_frames_held_total"},
+    ),
     (
         frames_for_all_are_passed_on,
         {

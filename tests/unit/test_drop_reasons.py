@@ -24,6 +24,7 @@ from meshnet.peering.floods import (
     HANDSHAKES_BURST,
     MAX_HALF_OPEN_PER_SOURCE,
 )
+from meshnet.peering.held_frames import MAX_HELD_FRAMES
 from meshnet.peering.relay_rate import RELAY_BURST_BYTES
 from meshnet.switch.storm import FLOOD_BURST_COPIES
 from meshnet.wire.ciphers import CipherId
@@ -270,6 +271,15 @@ def no_session(who: Guest) -> None:
     who.engine.receive_frames([ethernet(BROADCAST, mac(1))], who.now)
 
 
+def more_than_is_held(who: Guest) -> None:
+    who.open_session()
+    path = who.engine.data_path
+    path.switch.from_peer(ethernet(BROADCAST, mac(9)), CAROL.name, who.now)
+    path.on_demand = True
+    frame = ethernet(mac(9), mac(1))
+    path.receive_frames([frame] * (MAX_HELD_FRAMES + 1), who.now)
+
+
 def storm(who: Guest) -> None:
     who.open_session()
     frames = int(FLOOD_BURST_COPIES) + 1
@@ -449,7 +459,7 @@ def key_that_is_too_old(who: Guest) -> None:
 
 
 def key_cut_off(who: Guest) -> None:
-    who.give(who.open_session().seal(pack_part(PartType.KEY, bytes(126))))
+    who.give(who.open_session().seal(pack_part(PartType.KEY, bytes(128))))
 
 
 def request_for_a_key_cut_off(who: Guest) -> None:
@@ -500,6 +510,7 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.BAD_SOURCE, bad_source),
     (DropReason.NO_SESSION, no_session),
     (DropReason.STORM, storm),
+    (DropReason.HOLD_LIMIT, more_than_is_held),
     (DropReason.NO_ROUTE, relayed_to_nobody),
     (DropReason.NO_ROUTE, envelope_to_nobody),
     (DropReason.HOP_LIMIT, relayed_too_often),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,15 @@ def relayed(cluster: Cluster) -> Explanation:
     cluster.run_until(cluster.meshed, within_s=5)
     cluster.run_for(DIAL_TIMEOUT_S)
     return explain(a, c)
+
+
+def on_demand(cluster: Cluster) -> Explanation:
+    hosts = [cluster.add(f"host{number}", degree=1) for number in range(3)]
+    cluster.cut(hosts[0], hosts[2])
+    for one, other in itertools.pairwise(hosts):
+        one.connect(other)
+    cluster.run_for(2)
+    return explain(hosts[0], hosts[2])
 
 
 def dialling(cluster: Cluster) -> Explanation:
@@ -252,6 +262,7 @@ CASES: list[tuple[ExplainCause, Case]] = [
     (ExplainCause.NO_ADDRESS, no_address),
     (ExplainCause.NO_ROUTE, no_route),
     (ExplainCause.PEER_LEFT, peer_left),
+    (ExplainCause.ON_DEMAND, on_demand),
     (ExplainCause.SESSION_STARTING, session_starting),
     (ExplainCause.NO_UDP_ANSWER, no_udp_answer),
     (ExplainCause.NO_UDP_ANSWER, no_udp_answer_though_relayed),

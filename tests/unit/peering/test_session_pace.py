@@ -26,7 +26,7 @@ def tell(guest: Guest, who: Identity, *links: bytes) -> None:
 
 
 def test_those_that_a_neighbour_leads_to_do_not_hold_up_frames() -> None:
-    engine = engine_of(discovery=False)
+    engine = engine_of(discovery=False, degree=len(OTHERS) + 1)
     guest = Guest(engine).dial()
     for other in OTHERS:
         tell(guest, other, BOB.name)

@@ -14,6 +14,7 @@ from meshnet.ids import Endpoint
 from meshnet.peering import calls
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
+from meshnet.peering.members import Members
 from meshnet.peering.pair import LOSS_OVER_PROBES
 from meshnet.peering.sessions import (
     FIRST_RETRY_S,
@@ -69,6 +70,7 @@ class Side:
             capabilities=0,
             first_stamp=first_stamp,
             data_path=self.path,
+            members=Members({}),
             rng=rng(at),
         )
         self.events: list[Event] = []
