@@ -23,12 +23,15 @@ from attrs import define
 
 from meshnet.errors import DropReason
 from meshnet.ids import Endpoint, PeerName
+from meshnet.peering.broadcast import MAX_UNOPENED
 from meshnet.peering.data_path import Datagram
 from meshnet.peering.floods import FREE_HANDSHAKES_BURST
 from meshnet.peering.pair import Pair
+from meshnet.peering.sender_keys import MAX_HELD_BYTES, MAX_WANTED_SOURCES, WANTED_PER_SOURCE
 from meshnet.testing import Cluster, Host, Transport
 from meshnet.wire.cookies import COOKIE_REPLY_BYTES, mark
 from meshnet.wire.datagram import (
+    BROADCAST_HEADER,
     HEADER,
     HEADER_BYTES,
     RELAY_HEADER,
@@ -38,6 +41,7 @@ from meshnet.wire.datagram import (
     parse_parts,
 )
 from meshnet.wire.messages import MessageType
+from meshnet.wire.sender_key import SenderKey, pack_sender_key, pack_want
 from meshnet.wire.session import Session
 from support.mutations import mutated
 from support.samples import BROADCAST, ethernet, mac
@@ -123,7 +127,8 @@ class Scene:
             kind: [(data, source) for data, source in self.heard if data[0] == kind]
             for kind in DatagramType
         }
-        assert all(self.of_kind[kind] for kind in DatagramType if kind != DatagramType.COOKIE_REPLY)
+        unheard = (DatagramType.COOKIE_REPLY, DatagramType.BROADCAST)
+        assert all(self.of_kind[kind] for kind in DatagramType if kind not in unheard)
         self.said = [
             packet.data
             for packet in self.cluster.trace
@@ -215,6 +220,12 @@ class Scene:
         body = self.drawn.randbytes(COOKIE_REPLY_BYTES - HEADER_BYTES)
         return header + body, self.mute.address
 
+    def broadcast(self) -> Datagram:
+        """These travel in sessions only, whatever they look like inside."""
+        bits, size = self.drawn.getrandbits, int(self.drawn.random() * 200)
+        header = HEADER.pack(DatagramType.BROADCAST, 0, 0, bits(32), bits(64))
+        return header + self.drawn.randbytes(size), self.source()
+
     def noise(self) -> Datagram:
         size = int(self.drawn.random() * 64)
         return self.drawn.randbytes(size), self.source()
@@ -233,7 +244,8 @@ class Scene:
             Kind("INITIATION that knows the key", 5_000, self.first_message_of_who_knows_the_key),
             Kind("RESPONSE forged", 1_000, self.forged_answer),
             Kind("COOKIE_REPLY forged", 4_000, self.forged_cookie),
-            Kind("random bytes", 70_000, self.noise),
+            Kind("BROADCAST outside of sessions", 10_000, self.broadcast),
+            Kind("random bytes", 60_000, self.noise),
         ]
 
     # What must not change.
@@ -330,6 +342,7 @@ def test_of_a_million_hostile_datagrams_none_is_accepted(scene: Scene) -> None:
     assert met["of no session"] == {DropReason.UNKNOWN_SESSION}
     assert met["in clear, from elsewhere"] == {DropReason.UNTRUSTED}
     assert met["in clear, for who seals"] == {DropReason.UNTRUSTED}
+    assert met["BROADCAST outside of sessions"] == {DropReason.UNKNOWN_TYPE}
     assert met["INITIATION of a stranger"] == {DropReason.BAD_MAC}
     assert DropReason.COOKIE_REQUIRED in met["INITIATION that knows the key"]
     assert met["RESPONSE forged"] == {DropReason.BAD_HANDSHAKE}
@@ -384,6 +397,39 @@ def test_a_relay_that_passes_on_hostile_datagrams_gets_none_accepted(scene: Scen
     changed = {peer for peer in before if after[peer] != before[peer]}
     assert changed == {plain.name}, "only the carrier's own session counts its datagrams"
     assert (Counter(engine.counters.drops) - dropped).total() == count
+
+
+def test_a_member_that_makes_up_broadcasts_gets_none_accepted_and_no_memory(scene: Scene) -> None:
+    """As a neighbour that passes on what others have said to all: it has a key of theirs, too."""
+    engine, plain, drawn = scene.victim.engine, scene.plain, scene.drawn
+    carrier = session_of(plain, scene.victim)
+    frames, broadcast = engine.counters.frames_received, engine._broadcast
+    spoken = SenderKey(plain.engine._broadcast._own_key(scene.now).signed, scene.now, scene.now + 9)
+    part = pack_part(PartType.FRAME, ethernet(BROADCAST, mac(3)))
+    genuine = BROADCAST_HEADER.pack(plain.name, 3) + spoken.seal(part)
+    own = plain.engine._broadcast._own
+    assert own is not None
+    key = pack_sender_key(own.signed, 0.0)
+    want = pack_want(plain.name, own.signed.id)
+    for number in range(10_000):
+        kind, body = (
+            (PartType.BROADCAST, mutated(genuine, [genuine, key], drawn)),
+            (PartType.BROADCAST, genuine[:16] + drawn.randbytes(90)),
+            (PartType.BROADCAST, drawn.randbytes(17) + b"\6" + drawn.randbytes(60)),
+            (PartType.KEY, mutated(key, [key, genuine], drawn)),
+            (PartType.KEY_WANT, mutated(want, [want, key], drawn)),
+        )[number % 5]
+        if genuine[BROADCAST_HEADER.size :] in body:
+            continue  # How often it may be passed on is said by each who does so.
+        sealed = carrier.seal(pack_part(kind, body))
+        engine.receive_datagrams([(sealed, plain.address)], scene.now)
+        assert not engine.frames_to_deliver()
+        engine.datagrams_to_send()
+    assert engine.counters.frames_received == frames
+    assert plain.name in engine.links.by_peer, "bad content closes no link"
+    assert len(list(broadcast.keys.wanted_names())) <= MAX_WANTED_SOURCES * WANTED_PER_SOURCE
+    assert broadcast.keys.held_bytes <= MAX_HELD_BYTES
+    assert len(broadcast._unopened) <= MAX_UNOPENED
 
 
 def test_handshakes_that_a_member_hands_on_by_its_link_are_judged_alike(scene: Scene) -> None:

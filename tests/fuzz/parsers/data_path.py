@@ -9,11 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fuzz.plan import Plan, piece
+from meshnet.peering.broadcast import Broadcast
 from meshnet.peering.data_path import Counters, DataPath
 from meshnet.switch.switch import Switch
 from meshnet.wire.ciphers import CipherId
-from meshnet.wire.datagram import HEADER, RELAY_HEADER, DatagramType, PartType, pack_part
-from support.samples import ALICE, BOB, BROADCAST, CAROL, endpoint, ethernet, mac, session_pair
+from meshnet.wire.datagram import (
+    BROADCAST_HEADER,
+    HEADER,
+    RELAY_HEADER,
+    DatagramType,
+    PartType,
+    pack_part,
+)
+from meshnet.wire.key_life import KeyLife
+from support.samples import (
+    ALICE,
+    BOB,
+    BROADCAST,
+    CAROL,
+    NETWORK_ID,
+    endpoint,
+    ethernet,
+    mac,
+    rng,
+    session_pair,
+)
 
 COVERS = (
     "meshnet.peering.data_path:DataPath.receive_datagrams",
@@ -43,6 +63,17 @@ def check(data: bytes) -> None:
     ours_far.peer, ours_far.remote = CAROL.name, CAROL.name
     path.add_session(ours_far)
     path.use_session(ours_far)
+    path.neighbours = (BOB.name,)
+    path.broadcast = Broadcast(
+        ALICE,
+        NETWORK_ID,
+        1,
+        CipherId.AEGIS_128L,
+        records={},
+        carrier=path,
+        rng=rng("fuzz"),
+        key_life=KeyLife(),
+    )
     path.next_hops = {CAROL.name: BOB.name}
     last, now, given = b"", 0.0, 0
     while not plan.over:
@@ -94,6 +125,8 @@ def seeds() -> Iterator[bytes]:
         for hops in (0, 1)
         for said in (inner, b"", bytes(20))
     ]
+    datagram = HEADER.pack(DatagramType.BROADCAST, 0, 0, 8, 9) + bytes(32)
+    broadcast = BROADCAST_HEADER.pack(CAROL.name, 2) + datagram
     bodies = [
         b"",
         frame,
@@ -103,9 +136,13 @@ def seeds() -> Iterator[bytes]:
         pack_part(PartType.FRAME, ethernet(mac(2), b"\xff" * 6)),
         *(pack_part(PartType.PROBE, bytes(size)) for size in (7, 8)),
         *(pack_part(PartType.PROBE_ACK, bytes(size)) for size in (8, 9)),
+        *(pack_part(kind, bytes(30)) for kind in (PartType.KEY, PartType.BROADCAST)),
+        pack_part(PartType.BROADCAST, broadcast),
+        pack_part(PartType.KEY_WANT, bytes(20)),
         *(pack_part(kind, bytes(30)) for kind in (PartType.MESSAGE, PartType.MESSAGE_ACK)),
         *(pack_part(PartType.RELAY, envelope) for envelope in envelopes),
         b"\x63\0\0" + frame,
+        pack_part(PartType.PROBE, bytes(8)) * 2,
         frame[:-1],
         frame + b"\1",
     ]
