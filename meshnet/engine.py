@@ -640,9 +640,14 @@ class Engine:
             reason = CloseCode.SHUTDOWN.text
             self._sessions.peer_unreachable(writer, gone=True, reason=reason, now=now)
         if known is not None:
+            lost = known.links - record.links
             # Somebody has lost it: is it we who are next to know, or nobody?
-            for peer in sorted((known.links - record.links) & self._linked.keys()):
+            for peer in sorted(lost & self._linked.keys()):
                 self._sessions.doubt(peer, now)
+            if self.name in lost:
+                # It says so by other ways. If it does not need the link it will not dial again
+                # either, so that nothing else would show us soon that it is gone.
+                self.links.suspect(writer, now)
         if known is None or (known.links, known.life) != (record.links, record.life):
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 

@@ -13,7 +13,8 @@ from meshnet.errors import CloseCode
 from meshnet.events import LinkEstablished, LinkLost, LinkRefused
 from meshnet.ids import PeerName
 from meshnet.peering import thinning
-from meshnet.testing import Cluster, Host
+from meshnet.peering.linking import LinkKeeper
+from meshnet.testing import Cluster, Host, Transport
 from support.samples import BROADCAST, ethernet, mac
 
 NEVER_S = 1e9
@@ -168,6 +169,27 @@ def no_frame_is_lost_while_links_are_closed() -> None:
     assert max(len(links_of(host)) for host in old) <= DEGREE + GIVEN
 
 
+def a_link_that_the_other_end_has_closed_is_missed_soon() -> None:
+    """Its last words are lost, and who does not need it does not dial again."""
+    hosts = crowd(12)
+    cluster = hosts[0].cluster
+    spare = {
+        (host, other)
+        for host in hosts
+        for other in hosts
+        if other.name in links_of(host)
+        and not any(
+            one.engine._neighbours.wants(two.name) for one, two in ((host, other), (other, host))
+        )
+    }
+    host, other = min(spare, key=lambda pair: (pair[0].nickname, pair[1].nickname))
+    cluster.cut(host, other, only=Transport.TCP)
+    link = host.engine.links.by_peer[other.name]
+    host.engine.links.close(link, CloseCode.UNNEEDED_LINK, "lost on its way", cluster.now)
+    host.drain()
+    cluster.run_until(lambda: host.name not in links_of(other), within_s=3.0)
+
+
 def no_rings(patch: pytest.MonkeyPatch) -> None:
     """As if no mesh were large: everybody is wanted."""
     patch.setattr(Neighbours, "_judge_crowd", lambda self, now: None)
@@ -179,6 +201,10 @@ def no_redialling(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(gone, "TURN_S", NEVER_S)
 
 
+def no_suspicion(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LinkKeeper, "suspect", lambda self, peer, now: None)
+
+
 def no_closing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(thinning, "SETTLE_S", NEVER_S)
 
@@ -188,6 +214,7 @@ PROMISES: list[tuple[Callable[[], None], Callable[[pytest.MonkeyPatch], None]]] 
     (halves_that_were_cut_apart_find_each_other, no_redialling),
     (survivors_that_were_not_linked_find_each_other, no_redialling),
     (no_frame_is_lost_while_links_are_closed, no_closing),
+    (a_link_that_the_other_end_has_closed_is_missed_soon, no_suspicion),
 ]
 NAMES = [promise.__name__ for promise, _ in PROMISES]
 
