@@ -15,10 +15,13 @@ from rich.text import Text
 
 from meshnet.cli.views import Listing, add_row, milliseconds
 from meshnet.lab.hosts import terminate
+from meshnet.lab.impairments import Impairments
 from meshnet.lab.mesh import LabHost, LabMesh
 from meshnet.report import ConnectionReport
 
 _PINGS = 3
+# On an underlay that loses packets one answer in as many is enough.
+_PINGS_ON_LOSS = 20
 _TRANSFER_S = 2
 # Past this many pairs only neighbours by number are measured: a transfer takes seconds.
 _MAX_MEASURED_PAIRS = 6
@@ -60,8 +63,8 @@ def check_mesh(mesh: LabMesh, tell: Callable[[str], None]) -> list[PairResult]:
     results: list[PairResult] = []
     for first, second in pairs:
         tell(f"pinging {first.nickname} - {second.nickname} over IPv4 and IPv6")
-        ipv4_ms = ping_ms(first, second.overlay_ipv4)
-        ipv6_ms = ping_ms(first, second.overlay_ipv6)
+        ipv4_ms = ping_ms(first, second.overlay_ipv4, mesh.impairments)
+        ipv6_ms = ping_ms(first, second.overlay_ipv6, mesh.impairments)
         row = _connection(first, second.nickname)
         rate = None
         is_measured = (first, second) in measured
@@ -96,13 +99,20 @@ def result_table(results: list[PairResult]) -> Listing:
     return table
 
 
-def ping_ms(host: LabHost, address: str) -> float | None:
-    """Mean round trip of a few pings from ``host``; None when any of them was lost."""
+def ping_ms(
+    host: LabHost,
+    address: str,
+    impairments: Impairments = Impairments(),  # noqa: B008  (a value)
+) -> float | None:
+    """Mean round trip of a few pings from ``host``; None when any, or on loss all, were lost."""
+    count = _PINGS_ON_LOSS if impairments.loss_percent else _PINGS
+    patience_s = 2 + 4 * (impairments.delay_s + impairments.jitter_s)
     done = host.namespace.run(
-        "ping", "-n", "-q", "-c", str(_PINGS), "-i", "0.2", "-W", "2", address
+        *("ping", "-n", "-q", "-c", str(count), "-i", "0.2", "-W", f"{patience_s:.0f}", address)
     )
     found = re.search(r"= [\d.]+/([\d.]+)/", done.stdout)
-    if done.returncode != 0 or " 0% packet loss" not in done.stdout or found is None:
+    is_complete = done.returncode == 0 and " 0% packet loss" in done.stdout
+    if found is None or not (is_complete or impairments.loss_percent):
         return None
     return float(found[1])
 

@@ -56,7 +56,8 @@ def hub_rules(cuts: Cuts, loss_percent: float) -> str:
         rules.append(f"iifname . oifname {{ {', '.join(pairs)} }} drop")
     if loss_percent:
         lost = round(loss_percent / 100 * _DRAWS)
-        rules.append(f"numgen random mod {_DRAWS} < {lost} drop")
+        # A number that is never reached cannot be compared with.
+        rules.append(f"numgen random mod {_DRAWS} < {lost} drop" if lost < _DRAWS else "drop")
     return "\n".join(
         (
             # Named first, since to delete what is not there is an error.

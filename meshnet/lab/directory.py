@@ -19,6 +19,16 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" && exit; sleep 0.2; done
 """
 
 
+def lab_directories() -> list[Path]:
+    """Those of this user, of labs that live and of labs that do not."""
+    found = []
+    for path in sorted(Path(tempfile.gettempdir()).glob(_PREFIX + "*")):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid == os.geteuid():
+                found.append(path)
+    return found
+
+
 @contextlib.contextmanager
 def lab_directory() -> Iterator[Path]:
     """A directory for one lab, removed at its end whatever that is.
@@ -27,7 +37,7 @@ def lab_directory() -> Iterator[Path]:
     process was killed as well, or the machine, the next lab removes what is left.
     """
     parent = Path(tempfile.gettempdir())
-    for left in parent.glob(_PREFIX + "*"):
+    for left in lab_directories():
         if (lock := _try_lock(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)

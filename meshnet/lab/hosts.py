@@ -74,6 +74,13 @@ class Namespace:
         """The holder's; ``nsenter -t PID -n`` enters the namespace."""
         return self._holder.pid
 
+    def how_to_enter(self) -> str:
+        """The command by which this user enters the namespace from another terminal."""
+        # Other terminals are outside of the user namespace of a lab without root.
+        outside = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
+        user = "" if outside[:2] == ["0", "0"] else " -U --preserve-credentials"
+        return f"nsenter -t {self.pid}{user} -n"
+
     def command(self, *arguments: str) -> list[str]:
         """``arguments`` as a command line that runs in this namespace."""
         return ["nsenter", "-t", str(self.pid), "-n", "--", *arguments]

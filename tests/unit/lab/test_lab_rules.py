@@ -8,7 +8,7 @@ from meshnet.lab.nat import gateway_ipv4, gateway_rules, inside_ipv4
 
 def test_a_host_is_cut_off_from_all_until_it_is_healed() -> None:
     cuts = Cuts().with_cut(2).with_cut(2)
-    assert (cuts.hosts, cuts.pairs) == ({2}, frozenset())
+    assert cuts == Cuts(hosts=frozenset({2}))
     assert cuts.healed(1) == cuts
     assert cuts.healed(2) == Cuts()
 
@@ -39,7 +39,7 @@ def test_a_hub_drops_both_ways_whatever_is_cut() -> None:
 
 def test_a_hub_loses_the_share_that_is_asked_for() -> None:
     assert "numgen random mod 1000000 < 25000 drop" in hub_rules(Cuts(), 2.5)
-    assert "numgen random mod 1000000 < 1000000 drop" in hub_rules(Cuts(), 100.0)
+    assert "drop" in hub_rules(Cuts(), 100.0).splitlines()
 
 
 def test_the_same_cuts_are_the_same_lines() -> None:

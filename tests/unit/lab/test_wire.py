@@ -41,6 +41,7 @@ def test_frames_follow_each_other_at_the_rate() -> None:
         made.put(bytes([number]) * 1250, 1.0)
     for number in range(3):
         arrival = made.next_arrival
+        assert arrival is not None
         assert arrival == pytest.approx(1.0 + 0.01 * (number + 1))
         assert made.arrived(arrival) == [bytes([number]) * 1250]
 
