@@ -70,10 +70,11 @@ def megabits_per_s(client: Namespace, server: Namespace, address: str, *options:
 # Loss, delay, rate.
 
 
-@pytest.mark.parametrize("with_wire", [False, True], ids=["bridge", "wire"])
-@pytest.mark.parametrize("percent", [1.0, 20.0])
-def test_as_many_packets_are_lost_as_given(percent: float, with_wire: bool) -> None:
-    with impaired(loss_percent=percent, delay_s=0.001 * with_wire) as made:
+@pytest.mark.parametrize(
+    ("percent", "delay_s"), [(20.0, 0.0), (5.0, 0.001)], ids=["bridge", "wire"]
+)
+def test_as_many_packets_are_lost_as_given(percent: float, delay_s: float) -> None:
+    with impaired(loss_percent=percent, delay_s=delay_s) as made:
         # ARP passes the loss as well.
         wait_until(lambda: pings(made.hosts[0], made.ipv4(2)), 20, "an answer")
         answered = len(round_trips_ms(made.hosts[0], made.ipv4(2), PINGS, "0.004"))

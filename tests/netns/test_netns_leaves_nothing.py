@@ -140,6 +140,41 @@ def test_a_killed_lab_leaves_the_host_as_it_was(machine: Machine) -> None:
         wait_until(lambda: machine.snapshot() == before, 10, "the host as it was")
 
 
+BAD = ("--loss", "1", "--delay", "2", "--rate", "50", "--nat", "h3")
+
+
+@contextlib.contextmanager
+def bad_lab_at_work(machine: Machine) -> Iterator[subprocess.Popen[bytes]]:
+    """A lab with every kind of fault that there is, in the middle of its work."""
+    output = machine.directory / "output"
+    with output.open("wb") as file:
+        lab = machine.namespace.start(*machine.command("lab", "run", *BAD), stdout=file)
+    try:
+        wait_until(lambda: "Ctrl-C ends it" in output.read_text(), 60, "a lab that is ready")
+        for command in (("cut", "h1"), ("cut", "h1", "h2"), ("kill", "h2"), ("start", "h2")):
+            done = machine.namespace.run(*machine.command("lab", *command))
+            assert done.returncode == 0, done.stderr
+        running = str(marked_processes(machine.mark))
+        assert "wire_process" in running
+        yield lab
+    finally:
+        lab.kill()
+        lab.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_bad_lab_leaves_the_host_as_it_was(machine: Machine, number: signal.Signals) -> None:
+    before = machine.snapshot()
+    with bad_lab_at_work(machine) as lab:
+        os.killpg(lab.pid, number)
+        lab.wait(20)
+        wait_until(lambda: machine.snapshot() == before, 10, "the host as it was")
+    # Nor is there anything in the way of the next one.
+    done = run_lab(machine, "--hosts", "2", "--check", *BAD[:-2])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert machine.snapshot() == before
+
+
 def test_a_directory_left_by_a_crash_of_the_machine_is_removed_by_the_next_lab(
     machine: Machine,
 ) -> None:
