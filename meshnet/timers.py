@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+_UNSET = (0.0, 0)
+
 
 def on_the_second(deadline: float) -> float:
     """The last full second before ``deadline``: what may as well be done a moment sooner is done
@@ -56,8 +58,10 @@ class Timers(Generic[K]):
 
     def next_deadline(self) -> float | None:
         """When `pop_due` next has something to give; None when nothing is set."""
+        if not self._deadlines:
+            return None
         self._drop_replaced()
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0][0]
 
     def pop_due(self, now: float) -> list[K]:
         """All keys whose deadline is not after ``now``, in order; they are no longer set."""
@@ -84,6 +88,6 @@ class Timers(Generic[K]):
         return key, deadline
 
     def _drop_replaced(self) -> None:
-        heap = self._heap
-        while heap and self._deadlines.get(heap[0][2], (0.0, 0))[1] != heap[0][1]:
+        heap, deadlines = self._heap, self._deadlines
+        while heap and deadlines.get(heap[0][2], _UNSET)[1] != heap[0][1]:
             heapq.heappop(heap)

@@ -68,7 +68,7 @@ class Value(metaclass=_ValueType):
             raise TypeError(f"{what}() got {min(twice)!r} twice")
         if unknown := named.keys() - set(fields):
             raise TypeError(f"{what}() has no field {min(unknown)!r}")
-        rest = self._defaults | named
+        rest = self._defaults | named if named else self._defaults
         try:
             return (*given, *(rest[field] for field in fields[len(given) :]))
         except KeyError as error:

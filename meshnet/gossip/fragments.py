@@ -8,6 +8,7 @@ that brought it, the time, or what else is known, so all peers agree.
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from meshnet.gossip.tree import Tree
@@ -31,11 +32,17 @@ MAX_FRAGMENT_BYTES = 16 * 1024 * 1024
 _HEAD = struct.Struct(f">32sQQI{HASH_BYTES}s{SIGNATURE_BYTES}s")
 HEAD_BYTES = _HEAD.size
 
+MAX_PACKED_CHANNELS = 512
+"""Remembered at a time, our choice: twice as many as a peer holds."""
+
 _CONTEXT = b"fragment"
 
 
+@functools.lru_cache(MAX_PACKED_CHANNELS)
 def pack_channel(channel: ChannelId) -> bytes:
-    """Raises ValueError for what `read_channel` would not read back."""
+    """Remembered, since every head that is checked or told asks for it.
+
+    Raises ValueError for what `read_channel` would not read back."""
     name = pack_text(channel.name, MAX_CHANNEL_NAME_BYTES)
     return name + pack_text(channel.type, MAX_TYPE_NAME_BYTES)
 
