@@ -430,7 +430,7 @@ class Engine:
                 self.data_path.switch.sweep(now)
                 self._timers.set(_Task.SWEEP, now + SWEEP_INTERVAL_S)
             elif task is _Task.KEEP:
-                self.channels.keep_others()
+                self.channels.keep_others_soon()
                 self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
             else:
                 self._router.compute(now)

@@ -46,6 +46,8 @@ SLICE_ENTRIES = 100
 KEYS_FOR_ENTRY = 4
 # So much of a channel is there as soon as it is opened; the rest of a large one follows.
 OPEN_ENTRIES = 1000
+# So many are packed for the disk in that time.
+PACKED_ENTRIES = 250
 # Our part is looked through for what need not be said any more when it has grown so much: that
 # costs as much as it had cost to write.
 SETTLE_FACTOR = 2
@@ -241,6 +243,8 @@ class Channels:
         self._unkept: dict[FragmentId, None] = {}
         self._being_kept: dict[FragmentId, None] = {}
         self._others_wait = False
+        # What shall be written soon, and is being packed.
+        self._to_prepare: dict[FragmentId, None] = {}
         self._events: deque[ChannelEvent] = deque()
 
     def open(self, name: str, kind: type[LatticeT]) -> OpenChannel[LatticeT]:
@@ -378,6 +382,23 @@ class Channels:
             self._tell(opened, opened.undo(own.tree if own is not None else EMPTY))
             self._events.append(UpdatesLost(opened.id, reason))
 
+    def keep_others_soon(self) -> None:
+        """As `keep_others`, when `work` has made the records ready."""
+        if self._durable and self._unkept:
+            self._to_prepare = dict(self._unkept)
+
+    def _prepare_records(self) -> None:
+        limit = PACKED_ENTRIES
+        while self._to_prepare and limit > 0:
+            key = next(iter(self._to_prepare))
+            fragment = self._gossip.replica.get(*key)
+            packed = self._keeper.prepare(key[0], fragment, limit) if fragment is not None else 0
+            if packed < limit:
+                del self._to_prepare[key]
+            limit -= packed + 1
+        if not self._to_prepare:
+            self.keep_others()
+
     def keep_others(self) -> None:
         """Write down what others have changed since the last time; nobody waits for that."""
         if not self._durable:
@@ -387,11 +408,17 @@ class Channels:
             return
         self._in_flight = []
         self._others_wait = False
+        later: dict[FragmentId, None] = {}
         for channel, writer in self._unkept:
-            fragment = self._gossip.replica.get(channel, writer)
-            if fragment is not None and fragment is not self._keeper.get(channel, writer):
+            newest = self._gossip.replica.get(channel, writer)
+            if newest is None:
+                continue
+            fragment = self._keeper.prepared(channel, writer) or newest
+            if fragment is not newest:
+                later[channel, writer] = None
+            if fragment is not self._keeper.get(channel, writer):
                 self._records.append(self._keeper.record_of(channel, fragment))
-        self._being_kept, self._unkept = self._unkept, {}
+        self._being_kept, self._unkept = self._unkept, later
         if not self._records:
             self.written()
 
@@ -435,11 +462,16 @@ class Channels:
 
     def next_work_at(self, now: float) -> float | None:
         """When `work` should be called next; None: not before something changes."""
+        if self._to_prepare:
+            return now
         times = (opened.next_work_at(now) for opened in self._open.values())
         return min((at for at in times if at is not None), default=None)
 
     def work(self, now: float) -> None:
         """Bring a value up to date, for a millisecond or so; the channels take turns."""
+        if self._to_prepare:
+            self._prepare_records()
+            return
         for channel, opened in self._open.items():
             work_at = opened.next_work_at(now)
             if work_at is not None and work_at <= now:

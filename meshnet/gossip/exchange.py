@@ -71,7 +71,7 @@ from meshnet.wire.messages import MessageType
 # Our choice. What one neighbour is told in one turn, about a millisecond's work; the rest follows.
 TURN_BYTES = 64 * 1024
 # What a turn's work counts that ends in nothing to tell.
-SILENT_BYTES = 8 * 1024
+SILENT_BYTES = 32 * 1024
 # A small fragment is told whole to who has no known version of it.
 WHOLE_FRAGMENT_BYTES = 16 * 1024
 # How long somebody may take to give a fragment before who else tells of it is asked for the rest.
@@ -291,14 +291,14 @@ class Gossip:
         fetch = fetching.fetch
         try:
             paths = fetch.paths_to_ask()
-            if fetch.finished:
+            if fetch.finished and fetch.join():
                 self._fetched(neighbour, key[0], fetch)
                 return None
         except Unusable as unusable:
             self._unusable(neighbour, key[0], fetch.head, unusable)
             return None
         if not paths:
-            neighbour.to_ask[key] = None  # More of what is there has to be looked through first.
+            neighbour.to_ask[key] = None  # More of what is there has to be worked through first.
             return None
         neighbour.asked.add(key)
         return MessageType.WANT, pack_want(Want(key, fetch.head.root, paths))
@@ -436,7 +436,7 @@ class Gossip:
                     fetching.fetch.retarget(head)
                 finally:
                     self.coming_bytes += fetching.fetch.held_bytes
-            if fetching.fetch.finished:
+            if fetching.fetch.finished and fetching.fetch.join():
                 self._fetched(neighbour, channel, fetching.fetch)
             elif key not in neighbour.asked:
                 neighbour.to_ask[key] = None
@@ -462,7 +462,7 @@ class Gossip:
                 fetch.give(nodes.nodes)
             finally:
                 self.coming_bytes += fetch.held_bytes - before
-            if fetch.finished:
+            if fetch.finished and fetch.join():
                 self._fetched(neighbour, channel, fetch)
             elif self.replica.size_bytes + self.coming_bytes > MAX_TOTAL_BYTES:
                 self._end_fetch(key)

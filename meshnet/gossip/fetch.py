@@ -7,7 +7,7 @@ head keeps what it has so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 from meshnet.gossip.fragments import Fragment, Head, fragment_of
 from meshnet.gossip.messages import MAX_PATH_DIGITS, MAX_PATHS, InnerNode, Told
@@ -17,6 +17,8 @@ from meshnet.wire.cursor import MalformedError
 
 # Our choice: so many nodes that have come already are looked through at once, a millisecond's work.
 LOOK_NODES = 512
+# So many are joined to a tree at once when all have come: each costs a hash over its children.
+JOIN_NODES = 64
 
 
 class Unusable(Exception):
@@ -45,6 +47,8 @@ class Fetch:
         # Nodes of this head that are there, and not yet looked below.
         self._there: list[Path] = []
         self._seen = self._size_bytes = 0
+        self._joining: Generator[None, None, Node | None] | None = None
+        self._tree: Tree | None = None
         if len(self._nodes) > self._most_nodes:
             self._nodes.clear()
             self.held_bytes = 0
@@ -94,10 +98,30 @@ class Fetch:
         if missing and not took_one:
             raise MalformedError("an answer without a node that was asked for")
 
+    def join(self, limit: int | None = JOIN_NODES) -> bool:
+        """Make a tree of what has come, when `finished`: for up to ``limit`` nodes at once.
+
+        True when that is done. Raises Unusable.
+        """
+        if self._joining is None:
+            self._joining = self._joined("", self.head.root)
+        joined = 0
+        while self._tree is None and (limit is None or joined < limit):
+            try:
+                next(self._joining)
+            except StopIteration as done:
+                self._tree = Tree(done.value)
+            joined += 1
+        return self._tree is not None
+
     def result(self) -> Fragment:
-        """The whole fragment, when `finished`. Raises Unusable."""
-        tree = Tree(self._assembled("", self.head.root))
-        fragment = fragment_of(self.head, tree)
+        """The whole fragment, when `finished`; all at once, if `join` has not done it yet.
+
+        Raises Unusable.
+        """
+        self.join(limit=None)
+        assert self._tree is not None, "there is no limit"
+        fragment = fragment_of(self.head, self._tree)
         if fragment is None:
             raise Unusable("the entries do not have the size that the head says")
         return fragment
@@ -141,7 +165,8 @@ class Fetch:
             raise MalformedError("an entry twice")
         return build(leaves, len(path))
 
-    def _assembled(self, path: Path, digest: bytes) -> Node | None:
+    def _joined(self, path: Path, digest: bytes) -> Generator[None, None, Node | None]:
+        """The node there; yields after each that has been made."""
         if digest == EMPTY_DIGEST:
             return None
         mine = self._have.node_at(path)
@@ -150,14 +175,14 @@ class Fetch:
         node = self._nodes[path]
         if not isinstance(node, InnerNode):
             return node
-        inner = Inner(
-            [
-                None if child is None else self._assembled(path + f"{number:x}", child)
-                for number, child in enumerate(node.children)
-            ]
-        )
+        children: list[Node | None] = []
+        for number, child in enumerate(node.children):
+            below = path + f"{number:x}"
+            children.append(None if child is None else (yield from self._joined(below, child)))
+        inner = Inner(children)
         if inner.count < 2:
             raise Unusable("a tree of another shape than its entries have")
+        yield
         return inner
 
 

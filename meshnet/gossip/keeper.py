@@ -8,15 +8,35 @@ the fragments again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from meshnet.errors import AuthenticationError, StateError
 from meshnet.gossip.fragments import Fragment, fragment_of, verify_head
-from meshnet.gossip.messages import pack_delta, parse_delta
+from meshnet.gossip.messages import pack_delta, parse_delta, pieces_of_delta
 from meshnet.gossip.replica import FragmentId
-from meshnet.gossip.tree import EMPTY
+from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
 from meshnet.ports import MAX_JOURNAL_RECORD_BYTES
 from meshnet.wire.cursor import MalformedError
+
+
+class _Packing:
+    """A record on its way: ``fragment``, on top of ``base``."""
+
+    def __init__(self, channel: ChannelId, fragment: Fragment, base: Tree) -> None:
+        self.fragment = fragment
+        self.base = base
+        self.record: bytes | None = None
+        self._pieces = pieces_of_delta(channel, fragment, base)
+        self._packed: list[bytes] = []
+
+    def go_on(self, limit: int) -> int:
+        """Pack up to ``limit`` changes; how many there were."""
+        piece = list(islice(self._pieces, limit))
+        self._packed += piece
+        if len(piece) < limit:
+            self.record = b"".join(self._packed)
+        return len(piece)
 
 
 class Keeper:
@@ -25,6 +45,7 @@ class Keeper:
     def __init__(self) -> None:
         self._kept: dict[FragmentId, Fragment] = {}
         self._before: dict[FragmentId, Fragment | None] = {}
+        self._packing: dict[FragmentId, _Packing] = {}
 
     def get(self, channel: ChannelId, writer: PeerName) -> Fragment | None:
         """The version that is on disk, or on its way there."""
@@ -33,15 +54,40 @@ class Keeper:
     def record_of(self, channel: ChannelId, fragment: Fragment) -> bytes:
         """What to write, so that ``fragment`` is kept. The next builds on it; or see `undo`."""
         key = (channel, fragment.head.writer)
+        prepared = self.prepared(*key)
+        packing = self._packing.pop(key, None)
+        record = packing.record if packing is not None and prepared is fragment else None
         known = self._kept.get(key)
         self._before.setdefault(key, known)
         self._kept[key] = fragment
         base = known.tree if known is not None else EMPTY
-        record = pack_delta(channel, fragment, base, limit_bytes=None)
+        if record is None:
+            record = pack_delta(channel, fragment, base, limit_bytes=None)
         if len(record) > MAX_JOURNAL_RECORD_BYTES:
             # One large fragment in place of another: to tell what is gone, too, takes both.
             record = pack_delta(channel, fragment, EMPTY, limit_bytes=None)
         return record
+
+    def prepare(self, channel: ChannelId, fragment: Fragment, limit: int) -> int:
+        """Pack up to ``limit`` changes of a fragment; how many there were.
+
+        Fewer than ``limit``: what was begun with is `prepared`. A fragment that changes meanwhile
+        is packed as it was, or one that always changes would never be.
+        """
+        key = (channel, fragment.head.writer)
+        known = self._kept.get(key)
+        base = known.tree if known is not None else EMPTY
+        packing = self._packing.get(key)
+        if packing is None or packing.base is not base:
+            packing = self._packing[key] = _Packing(channel, fragment, base)
+        return packing.go_on(limit) if packing.record is None else 0
+
+    def prepared(self, channel: ChannelId, writer: PeerName) -> Fragment | None:
+        """The version of which `record_of` has no work left, if there is one."""
+        packing, known = self._packing.get((channel, writer)), self._kept.get((channel, writer))
+        base = known.tree if known is not None else EMPTY
+        ready = packing is not None and packing.record is not None and packing.base is base
+        return packing.fragment if packing is not None and ready else None
 
     def done(self) -> None:
         """All records so far have reached the disk."""

@@ -6,7 +6,7 @@ blame, whoever wrote the content.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from meshnet.gossip.fragments import (
     HEAD_BYTES,
@@ -172,14 +172,21 @@ def pack_delta(
 
     An announcement instead, when that does not fit.
     """
-    packed = [pack_channel(channel), fragment.head.raw, bytes((_CHANGED,)), base.digest]
-    size_bytes = sum(map(len, packed))
-    for count, (key, _, value) in enumerate(fragment.tree.changes_since(base), 1):
-        packed.append(_pack_change(key, value))
-        size_bytes += len(packed[-1])
+    packed: list[bytes] = []
+    size_bytes = 0
+    for count, piece in enumerate(pieces_of_delta(channel, fragment, base)):
+        packed.append(piece)
+        size_bytes += len(piece)
         if limit_bytes is not None and (size_bytes > limit_bytes or count > MAX_CHANGES):
             return pack_announcement(channel, fragment.head)
     return b"".join(packed)
+
+
+def pieces_of_delta(channel: ChannelId, fragment: Fragment, base: Tree) -> Iterator[bytes]:
+    """What `pack_delta` joins, for who does it bit by bit: first the head, then each change."""
+    yield pack_channel(channel) + fragment.head.raw + bytes((_CHANGED,)) + base.digest
+    for key, _, value in fragment.tree.changes_since(base):
+        yield _pack_change(key, value)
 
 
 def parse_delta(body: bytes, *, limit: int | None = MAX_CHANGES) -> Delta:

@@ -14,6 +14,7 @@ from meshnet.aio.sockets import listen_tcp
 from meshnet.ids import Endpoint, join_host_port, split_host_port
 from meshnet.linux.addresses import host_addresses, reachable_addresses
 from meshnet.node.api import ApiServer
+from meshnet.node.collector import frozen_state
 from meshnet.node.http import HttpServer, Routes
 from meshnet.node.local_side import open_local_side
 from meshnet.node.notify import READY, STOPPING, notify
@@ -54,6 +55,7 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         await api.start()
         stack.push_async_callback(api.stop)
         await _serve_tcp(stack, mesh, config)
+        stack.enter_context(frozen_state(loop))
         _log.info(
             "node started",
             extra={"peer": mesh.name.short, "addr": mesh.address, "network": config.mesh.network},

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 P = ParamSpec("P")
 
-MAX_WAKES_AT_ONCE = 1000
-"""An engine whose timer wants to be handled this often at one instant would spin a real driver."""
+MAX_WAKES_AT_ONCE = 5000
+"""An engine whose timer wants to be handled this often at one instant would spin a real driver; to
+take in the largest fragment there can be takes half as many slices."""
 
 
 class Host:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from meshnet.gossip.fetch import Fetch, Unusable
+from meshnet.gossip.fetch import JOIN_NODES, Fetch, Unusable
 from meshnet.gossip.fragments import Head, parse_head, sign_fragment
 from meshnet.gossip.messages import (
     Entries,
@@ -265,3 +265,25 @@ def test_endless_inner_nodes_are_unusable() -> None:
     with pytest.raises(Unusable, match="nodes"):
         give_all()
     assert len(given) < 2 * 1000 + 64 + 64
+
+
+def test_what_has_come_is_joined_bit_by_bit() -> None:
+    # Nodes with two entries or more are told by their digests above 2048 bytes.
+    large = Tree.of((b"key %d" % number, bytes(2000)) for number in range(2000))
+    fetch = Fetch(head_of(large), EMPTY)
+    run(fetch, large)
+    turns = 1
+    while not fetch.join():
+        turns += 1
+    inner_nodes = sum(isinstance(node, InnerNode) for node in fetch._nodes.values())
+    assert turns > inner_nodes / JOIN_NODES >= 2
+    assert dict(fetch.result().tree) == dict(large)
+    # A newer head makes it begin anew.
+    fetch = Fetch(head_of(OLD), EMPTY)
+    run(fetch, OLD)
+    fetch.join(limit=3)
+    fetch.retarget(head_of(CHANGED, 2))
+    run(fetch, CHANGED)
+    while not fetch.join(limit=3):
+        pass
+    assert fetch.result().tree.digest == CHANGED.digest

@@ -117,3 +117,44 @@ def test_records_that_no_version_of_ours_wrote_are_refused_in_one_line() -> None
         with pytest.raises(StateError, match=line) as caught:
             loaded(records)
         assert "\n" not in str(caught.value)
+
+
+def test_a_record_can_be_made_bit_by_bit() -> None:
+    tree = Tree.of((b"key %d" % number, bytes(20)) for number in range(1000))
+    fragment = fragment_by(ALICE, ONE, tree)
+    keeper = Keeper()
+    steps = 1
+    while keeper.prepare(ONE, fragment, 100) == 100:
+        assert keeper.prepared(ONE, ALICE.name) is None
+        steps += 1
+    assert steps == 11
+    assert keeper.prepared(ONE, ALICE.name) is fragment
+    assert keeper.record_of(ONE, fragment) == Keeper().record_of(ONE, fragment)
+    assert keeper.prepared(ONE, ALICE.name) is None, "it is written once"
+
+
+def test_what_changes_while_a_record_is_made_is_written_as_it_was() -> None:
+    tree = Tree.of((b"key %d" % number, bytes(20)) for number in range(1000))
+    first = fragment_by(ALICE, ONE, tree)
+    later = fragment_by(ALICE, ONE, tree.updated([(b"key 7", b"new")]), 2)
+    keeper = Keeper()
+    keeper.prepare(ONE, first, 100)
+    while keeper.prepare(ONE, later, 100) == 100:
+        pass
+    assert keeper.prepared(ONE, ALICE.name) is first
+    records = [keeper.record_of(ONE, first), keeper.record_of(ONE, later)]
+    assert [len(record) > 1000 for record in records] == [True, False]
+    [(_, found)] = loaded(records)
+    assert same(found, later)
+
+
+def test_a_record_that_was_made_for_another_disk_is_made_again() -> None:
+    first, second = (fragment_by(ALICE, ONE, {b"n": b"%d" % n}, n) for n in (1, 2))
+    keeper = Keeper()
+    keeper.record_of(ONE, first)
+    keeper.prepare(ONE, second, 100)
+    assert keeper.prepared(ONE, ALICE.name) is second
+    keeper.undo()
+    assert keeper.prepared(ONE, ALICE.name) is None
+    [(_, found)] = loaded([keeper.record_of(ONE, second)])
+    assert same(found, second)
