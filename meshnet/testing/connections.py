@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 DIAL_TIMEOUT_S = 3.0
 NO_ANSWER = "no answer to the TCP connection"
 SYN_RETRANSMISSION_S = 1.0
+# A sender is told to wait when its kernel holds this much, as asyncio does it, and how often it is
+# looked whether that has gone.
+SEND_BUFFER_BYTES = 65536
+SEND_BUFFER_LOOK_S = 0.02
 
 
 @define(eq=False)
@@ -35,6 +39,8 @@ class _End:
     remote: Endpoint
     other: _End | None = None
     open: bool = True
+    waits: bool = False
+    """Whether its engine was told to write no more for now."""
     says_so: bool = False
     """Whether something was written since this was last set to false."""
     delivery: Timer | None = None
@@ -108,10 +114,33 @@ class Connections:
             self._on_write(host, end.other.host, output.data)
             end.says_so = True
             self._write(end, output.data)
+            self._let_wait(end)
         if output.close:
             end.open = False
             host.sent_on_wire.ended()
             self._write(end, StreamEnd.CLOSED)
+
+    def _let_wait(self, end: _End) -> None:
+        """Tell the engine when the connection takes no more, and when it does again."""
+        if not end.waits and end.out.backlog_bytes(self._clock.now) > SEND_BUFFER_BYTES:
+            end.waits = True
+            end.engine.link_writable(end.link, False, self._clock.now)
+            self._clock.call_after(SEND_BUFFER_LOOK_S, lambda: self._look_again(end))
+
+    def _look_again(self, end: _End) -> None:
+        if not (end.open and end.host.runs(end.engine)):
+            return
+        if end.out.backlog_bytes(self._clock.now) > SEND_BUFFER_BYTES:
+            self._clock.call_after(SEND_BUFFER_LOOK_S, lambda: self._look_again(end))
+            return
+
+        def go_on() -> None:
+            if end.open and end.host.runs(end.engine):
+                end.waits = False
+                end.engine.link_writable(end.link, True, self._clock.now)
+                end.host.drain()
+
+        end.host.when_running(go_on)
 
     def host_died(self, host: Host, *, silent: bool) -> None:
         """Its kernel resets what the process held, unless it died too."""

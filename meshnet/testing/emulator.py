@@ -211,6 +211,11 @@ class Stream:
             arrives = max(arrives, self._waiting[-1][0])
         self._waiting.append((arrives, item))
 
+    def backlog_bytes(self, now: float) -> float:
+        """What the sender's kernel still holds, as its way takes only so much each second."""
+        rate = self.way.conditions.rate_bytes_per_s
+        return max(0.0, self._free_at - now) * rate if rate is not None else 0.0
+
     def next_deadline(self) -> float | None:
         """When `read` may have something; None when nothing is on its way."""
         return max(self._waiting[0][0], self._retry_at) if self._waiting else None

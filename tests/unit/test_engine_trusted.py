@@ -9,6 +9,7 @@ import pytest
 from meshnet.errors import DropReason
 from meshnet.events import SessionLost
 from meshnet.ids import Endpoint
+from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
 from meshnet.peering.trusted import Subnet
 from meshnet.testing import Cluster, Host
 from meshnet.wire.datagram import HEADER, DatagramType, PartType, pack_part
@@ -243,11 +244,13 @@ def test_a_peer_that_moves_is_sealed_to_and_agreed_with_anew() -> None:
     a, b = pair(cluster, ALL, ALL)
     former = a.address
     cluster.move(a, endpoint(77))
-    cluster.run_for(5.1)  # A sealed probe shows where a is now.
+    a.engine.ping(b.name, cluster.now)  # A sealed probe shows where a is now.
+    a.drain()
+    cluster.run_for(0.1)
     assert session_of(b, a).remote == endpoint(77)
     cluster.trace.clear()
     b.send(ethernet(mac(1), mac(2), MARKER))
     assert not seen_in_clear(cluster)
-    cluster.run_for(8.0)
+    cluster.run_for(KEEPALIVE_S + STEP_IN_LATER_S + 1.0)
     assert session_of(b, a).clear_with == endpoint(77) != former
     assert not b.connection(endpoint(77))["encrypted"]
