@@ -131,13 +131,16 @@ class Broadcast:
         return self._keys
 
     def children(self, source: PeerName, came_from: PeerName | None) -> list[PeerName]:
-        """To whom a frame of ``source`` goes from here."""
+        """To whom a frame of ``source`` goes from here.
+
+        To all neighbours also when one of the tree cannot be reached now: others reach those
+        behind it.
+        """
+        has_session = self._carrier.has_session
         tree = self.tree_children(source) if self.tree_children is not None else None
-        return [
-            peer
-            for peer in (self._carrier.neighbours if tree is None else tree)
-            if peer not in (came_from, source) and self._carrier.has_session(peer)
-        ]
+        if tree is None or not all(map(has_session, tree)):
+            tree = self._carrier.neighbours
+        return [peer for peer in tree if peer not in (came_from, source) and has_session(peer)]
 
     def send(self, frame: bytes, now: float) -> DropReason | None:
         """A frame from the local side, to all. Why was it not sent?"""

@@ -92,6 +92,17 @@ def test_a_frame_goes_to_each_neighbour_once_and_to_none_in_clear() -> None:
     assert (peer.carrier.counters.frames_sent, peer.carrier.counters.broadcasts_sent) == (1, 1)
 
 
+def test_along_the_tree_it_goes_to_those_whom_this_peer_leads_to_and_else_to_all() -> None:
+    peer, source = alice(), dave()
+    trees: list[tuple[PeerName, ...] | None] = [(CAROL.name,), (), None, (identity(9).name,)]
+    for tree in trees:
+        peer.say.tree_children = dict.fromkeys([DAVE.name], tree).get
+        peer.hears(source.says(), identity(8))
+    passed_on = [to for to, _ in peer.carrier.took(PartType.BROADCAST)]
+    # The last of the trees leads to somebody without a session.
+    assert passed_on == [CAROL.name, BOB.name, CAROL.name, BOB.name, CAROL.name]
+
+
 def test_without_a_neighbour_or_beyond_the_rate_nothing_is_sealed() -> None:
     assert Peer(ALICE).say.send(FRAME, NOW) is DropReason.NO_SESSION
     peer = alice()

@@ -60,6 +60,42 @@ def sealed(session: Session, *parts: tuple[PartType, bytes]) -> bytes:
     return session.seal(b"".join(pack_part(*part) for part in parts))
 
 
+def test_in_a_crowd_addresses_are_announced_to_all_when_the_first_neighbour_is_there() -> None:
+    path = data_path()
+    said: list[bytes] = []
+
+    class Everybody:
+        def send(self, frame: bytes, now: float) -> DropReason | None:
+            said.append(frame)
+            return None
+
+        def receive(
+            self, kind: PartType, body: bytes, came_from: PeerName, now: float
+        ) -> DropReason | None:
+            return None
+
+    path.broadcast, path.crowded = Everybody(), True
+    path.neighbours = (BOB.name, CAROL.name)
+    address = IPv4Address("10.1.0.1")
+    near, other, stranger = session_pair()[0], other_session(3), other_session(9)
+    other.peer = CAROL.name
+    path.use_session(stranger)
+    path.set_own_addresses(OURS, [address], router=False, now=NOW)
+    path.handle_timer(NOW)
+    assert said == [gratuitous_arp(address, OURS)], "they are others now"
+    for session in (near, other):
+        path.use_session(session)
+    for second in range(1, 9):
+        path.handle_timer(NOW + second)
+    assert said == [gratuitous_arp(address, OURS)] * 4, "the first neighbour begins it anew"
+    assert path.datagrams_to_send() == [], "nobody is told by a datagram of its own"
+    path.stop_using(near)
+    path.stop_using(other)
+    path.use_session(near)
+    path.handle_timer(NOW + 20.0)
+    assert len(said) == 5
+
+
 @pytest.mark.parametrize("cipher", CipherId)
 def test_a_frame_leaves_sealed_to_where_the_peer_is(cipher: CipherId) -> None:
     path, theirs = joined(cipher)
