@@ -17,8 +17,9 @@ KEEPALIVE_S = 10.0
 # The lesser name steps in first: if both once asked at the same moment they would do so for ever.
 STEP_IN_S = 2.0
 STEP_IN_LATER_S = 3.0
-# More datagrams than keepalives since the last look are traffic.
-IDLE_DATAGRAMS = 4
+# More datagrams since the last look are traffic; our own probes are not counted, and answers to a
+# burst of theirs are fewer.
+IDLE_DATAGRAMS = 16
 
 
 def has_traffic(pair: Pair, session: Session) -> bool:

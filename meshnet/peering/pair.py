@@ -48,6 +48,8 @@ class Pair:
     probes: dict[int, tuple[float, bool]] = field(factory=dict)
     """probe id -> (sent at, asked for by a user)."""
     probed_at: float = float("-inf")
+    kept_alive_at: float = float("-inf")
+    """When it was asked last for no other reason than that it was idle."""
     looked_at_counter: int = 0
     """What the session had sent when it was last looked at: does it have traffic?"""
     calls: dict[Remote, str] = field(factory=dict)

@@ -304,6 +304,7 @@ class SessionKeeper:
         session = pair.current if pair is not None else None
         if pair is None or session is None or now - session.last_received_at <= SILENT_S:
             return
+        pair.kept_alive_at = float("-inf")  # Somebody has a reason to ask.
         self._probe(pair, session, now, for_user=False)
 
     def handle_timer(self, now: float) -> None:
@@ -557,6 +558,7 @@ class SessionKeeper:
             del pair.probes[next(iter(pair.probes))]
         pair.probes[probe_id] = (now, for_user)
         pair.probed_at = now
+        pair.looked_at_counter += 1  # It is no traffic.
         self._data_path.send_probe(session, probe_id, now)
         return probe_id
 
@@ -577,6 +579,7 @@ class SessionKeeper:
             look_at = on_the_second(now + PROBE_INTERVAL_S)
         else:
             if now >= keepalive_at(pair, session, lesser=lesser):
+                pair.kept_alive_at = now
                 self._probe(pair, session, now, for_user=False)
             look_at = keepalive_at(pair, session, lesser=lesser)
         self._timers.set((_Task.PROBE, pair.peer), look_at)

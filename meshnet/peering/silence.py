@@ -28,6 +28,9 @@ LOST_S = 1.0
 SILENT_RTTS = 1.5
 LOST_RTTS = 4.0
 LOST_UNMEASURED_S = 3.0
+# An idle pair has nothing to lose, and asks each way only every 20 s: a round trip that has become
+# long since is no death.
+LOST_IDLE_S = 2.5
 # A relayed session goes on by another way when one on its way has died: that is seen by those who
 # are linked to it, and sooner.
 LOST_RELAYED_S = 2.5
@@ -104,6 +107,8 @@ def _silent_s(pair: Pair) -> float:
 def _lost_s(pair: Pair) -> float:
     if pair.current is not None and type(pair.current.remote) is not Endpoint:
         least_s = LOST_RELAYED_S
+    elif pair.current is not None and pair.current.unanswered_since == pair.kept_alive_at:
+        least_s = LOST_IDLE_S
     else:
         least_s = LOST_S if pair.rtt_s is not None else LOST_UNMEASURED_S
     return max(least_s, LOST_RTTS * (pair.rtt_s or 0.0))

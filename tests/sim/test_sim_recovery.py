@@ -57,7 +57,8 @@ def no_growing_waits(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_patience_with_probes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(silence, "LOST_S", silence.SILENT_S + 0.1)
+    for name in ("LOST_S", "LOST_IDLE_S"):
+        patch.setattr(silence, name, silence.SILENT_S + 0.1)
     patch.setattr(silence, "LOST_RTTS", 0.0)
 
 
@@ -168,7 +169,7 @@ def a_firewall_that_stops_one_direction_is_noticed() -> None:
     one, other = mesh(2)
     one.cluster.cut(one, other, one_way=True, only=Transport.UDP)
     one.cluster.run_until(
-        lambda: one.peers == other.peers == set(), within_s=2 * keepalive.KEEPALIVE_S
+        lambda: one.peers == other.peers == set(), within_s=3 * keepalive.KEEPALIVE_S
     )
     one.cluster.mend()
     one.cluster.run_until(one.cluster.meshed, within_s=10.0)

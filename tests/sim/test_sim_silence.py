@@ -8,6 +8,7 @@ import pytest
 
 from meshnet.events import LinkLost, SessionLost
 from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
+from meshnet.peering.silence import LOST_IDLE_S
 from meshnet.testing import Cluster, Host, Transport
 from meshnet.wire.key_life import KeyLife
 from support.samples import BROADCAST, ethernet, mac
@@ -70,7 +71,7 @@ def test_all_who_are_idle_lose_it_too_before_the_next_keepalive_is_over() -> Non
     other.crash(silent=True)
     one.cluster.run_until(
         lambda: not any(other.name in host.peers for host in (one, *others)),
-        within_s=KEEPALIVE_S + STEP_IN_LATER_S + 1.5,
+        within_s=KEEPALIVE_S + STEP_IN_LATER_S + LOST_IDLE_S + 1.5,
     )
 
 

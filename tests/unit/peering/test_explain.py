@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
-from meshnet.peering.silence import LOST_S
+from meshnet.peering.silence import LOST_IDLE_S
 from meshnet.report import CauseReport, ExplainCause, Explanation
 from meshnet.testing import Cluster, Host
 from meshnet.testing.connections import DIAL_TIMEOUT_S
@@ -228,7 +228,9 @@ def no_udp_answer_though_relayed(cluster: Cluster) -> Explanation:
 def probes_lost(cluster: Cluster) -> Explanation:
     a, b = meshed_pair(cluster)
     silence(cluster)
-    cluster.run_until(lambda: not a.peers, within_s=KEEPALIVE_S + STEP_IN_LATER_S + 2 * LOST_S)
+    cluster.run_until(
+        lambda: not a.peers, within_s=KEEPALIVE_S + STEP_IN_LATER_S + LOST_IDLE_S + 0.5
+    )
     return explain(a, b)
 
 
