@@ -11,7 +11,8 @@ RESTARTS = 40
 def held_by(host: Host) -> int:
     engine = host.engine
     parts = (engine.gossip.replica, engine.gossip._superseded, engine.gossip._neighbours)
-    tables = (engine._sessions._pairs, engine._sessions._last_stamps, engine._sessions._pending)
+    calls = engine._sessions._calls
+    tables = (engine._sessions._pairs, calls._last_stamps, calls._pending)
     return objects_below((*parts, *tables, engine._records, engine.links._links, engine.unicast))
 
 

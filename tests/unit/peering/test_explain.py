@@ -155,7 +155,7 @@ def not_needed(cluster: Cluster) -> Explanation:
     hosts = [cluster.add(f"host{number}", degree=4) for number in range(6)]
     for host in hosts[1:]:
         host.connect(hosts[0])
-    cluster.run_until(cluster.meshed, within_s=5)
+    cluster.run_until(lambda: all(len(host.engine.routes()) == 5 for host in hosts), within_s=5)
     cluster.run_for(2)
     one, other = next(
         (one, other)
