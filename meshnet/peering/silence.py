@@ -18,12 +18,12 @@ from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.pair import Pair
 from meshnet.timers import Timers
 
-# Design section 6: silent for so long, then a burst of probes, and lost a second after the first
+# Design section 6: silent for so long, then a burst of probes, and lost within a second of the first
 # packet that was not answered. Eight probes are all lost once in 10^8 bursts at 5 % loss each way.
 SILENT_S = 0.3
 PROBE_GAP_S = 0.08
 SUSPECT_AT_PROBE = 2
-LOST_S = 1.0
+LOST_S = 0.9
 # What is far away needs longer to answer, and who was never heard is given the benefit of doubt.
 SILENT_RTTS = 1.5
 LOST_RTTS = 4.0
