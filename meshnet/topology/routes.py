@@ -155,7 +155,7 @@ class RouteTable:
     def _reconsider(self, peer: PeerName) -> int:
         """What do the neighbours of ``peer`` give it? How many there are."""
         if peer == self._source:
-            return 0  # Its neighbours are marked as well.
+            return 1  # Its neighbours are marked as well; that it was looked at still counts.
         neighbours = self._graph.neighbours(peer)
         routes = self._next
         best: tuple[int, int, PeerName] | None = None

@@ -125,3 +125,12 @@ def test_a_change_far_away_costs_what_it_changes() -> None:
     table.mark(marks)
     assert table.work(NO_LIMIT) < 20
     assert table.routes[end] == Route(3, 3, hub)
+
+
+def test_work_that_finds_only_ourselves_to_look_at_has_worked() -> None:
+    table = RouteTable(graph_of({}), US)
+    table.use_first_hops(frozenset({A}))
+    table.use_first_hops(frozenset({US, A}))
+    assert table.behind
+    assert table.work(NO_LIMIT) > 0
+    assert not table.behind
