@@ -115,9 +115,13 @@ class Cluster:
         return self.now - start
 
     def meshed(self) -> bool:
-        """Every host that is up has a data session with every other, and with nobody else."""
+        """Every host that is up reaches every other, and nobody else.
+
+        That is by a data session with each; above ``degree`` by a way to each, and a session with
+        those that it is linked to: with others they come when frames flow.
+        """
         up = {host.name for host in self.hosts if host.up}
-        return all(host.peers == up - {host.name} for host in self.hosts if host.up)
+        return all(host.reached == up - {host.name} for host in self.hosts if host.up)
 
     # Faults.
 

@@ -83,6 +83,14 @@ class Host:
         return set(self.engine.peers_with_session())
 
     @property
+    def reached(self) -> set[PeerName]:
+        """Those to whom frames flow, or would at once."""
+        engine = self.engine
+        if engine.data_path.on_demand and engine.links.by_peer.keys() <= self.peers:
+            return set(engine.routes())
+        return self.peers
+
+    @property
     def life(self) -> str:
         """Names this process among all there ever were in the cluster."""
         return f"{self.nickname} ({self.address.host}, life {self.lives})"

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
+from meshnet.discovery.neighbours import FULL_MESH_AFTER_S
 from meshnet.errors import DropReason
 from meshnet.ids import PeerName
 from meshnet.peering import broadcast
@@ -100,6 +101,8 @@ def test_at_most_degree_peers_get_it_each_by_a_datagram_of_its_own() -> None:
     assert speech.missing() == []
     assert [host.engine.counters.broadcasts_sent for host in hosts] == [2] * 4
     one_more.stop()
+    # A mesh whose size goes up and down shall not change over each time.
+    cluster.run_for(FULL_MESH_AFTER_S + 1.0)
     cluster.run_until(cluster.meshed, within_s=10)
     speech.everybody_says(2)
     cluster.run_for(1.0)
