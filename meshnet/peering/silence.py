@@ -18,8 +18,9 @@ from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.pair import Pair
 from meshnet.timers import Timers
 
-# Design section 6: silent for so long, then a burst of probes, and lost within a second of the first
-# packet that was not answered. Eight probes are all lost once in 10^8 bursts at 5 % loss each way.
+# Design section 6: silent for so long, then a burst of probes, and lost within a second of the
+# first packet that was not answered. Eight probes are all lost once in 10^8 bursts at 5 % loss each
+# way.
 SILENT_S = 0.3
 PROBE_GAP_S = 0.08
 SUSPECT_AT_PROBE = 2
