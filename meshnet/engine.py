@@ -45,7 +45,7 @@ from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.broadcast import Broadcast
 from meshnet.peering.data_path import Counters, Datagram, DataPath
-from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
+from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LINK_MOVED_S, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
 from meshnet.peering.members import Members
 from meshnet.peering.own_state import OwnState
@@ -84,6 +84,9 @@ from meshnet.wire.messages import (
 
 # Routes follow what is told of links this much later: one computation for many changes at once.
 ROUTES_DELAY_S = 0.02
+# A timer that is looked at this late: what came meanwhile may be lost, and the mesh may have moved
+# on without us.
+HELD_UP_S = 1.0
 # What others have changed is written down this often, so that a mesh that loses power as a whole
 # still knows what its lost peers had said.
 KEEP_INTERVAL_S = 30.0
@@ -390,8 +393,9 @@ class Engine:
             drop = self._sessions.receive_datagram(datagram, source, now)
             if drop is not None:
                 self.counters.drops[drop] += 1
-        if self.data_path.confirmed or self.data_path.probe_acks:
+        if self.data_path.has_news:
             self._sessions.drain_data_path(now)
+            self._mind_moves(now)
         if self.data_path.paths_changed:
             self._router.compute(now)
         if self.data_path.messages:
@@ -409,6 +413,38 @@ class Engine:
         for peer in silent:
             self.links.end_if_silent(peer, now)
 
+    def _mind_moves(self, now: float) -> None:
+        """Who is heard from elsewhere may have lost its link with its address: has it?"""
+        moved, self._sessions.moved = self._sessions.moved, []
+        for peer in moved:
+            self._suspect_link(peer, now)
+
+    def _suspect_link(self, peer: PeerName, now: float) -> None:
+        """The way to ``peer`` is another now: what still lives answers within two round trips."""
+        pair = self._sessions.pair(peer)
+        rtt_s = pair.rtt_s if pair is not None and pair.rtt_s is not None else 0.0
+        self.links.suspect(peer, now, wait_s=LINK_MOVED_S + 2 * rtt_s)
+
+    def path_changed(self, now: float) -> None:
+        """Our way to everybody may be another: an address or a route has changed, or we slept.
+
+        All neighbours are asked for a sign of life, which shows them where we are now; links that
+        do not answer end, and who is not linked is dialled.
+        """
+        if self._stopping:
+            return
+        self._now = now
+        self._sessions.path_changed(now)
+        for peer in sorted(self._linked):
+            self._suspect_link(peer, now)
+        self._targets.retry_waiting(now)
+        self._dial_due(now)
+
+    def _was_held_up(self, now: float) -> bool:
+        """Whether this turn comes so late that the machine slept, or we were stopped."""
+        deadlines = (self.links.next_deadline(), self._sessions.next_deadline())
+        return any(deadline is not None and now - deadline > HELD_UP_S for deadline in deadlines)
+
     def _receive_messages(self, now: float) -> None:
         messages, self.data_path.messages = self.data_path.messages, []
         for peer, kind, body in messages:
@@ -424,6 +460,8 @@ class Engine:
 
     def handle_timer(self, now: float) -> None:
         self._now = now
+        if self._was_held_up(now):
+            self.path_changed(now)
         self.links.handle_timer(now)
         for task in self._timers.pop_due(now):
             if task is _Task.SWEEP:
@@ -636,8 +674,8 @@ class Engine:
             standing = self._neighbours.standing_when_heard_of(writer, now)
             self._targets.set_discovered(writer, record.endpoints, now, standing=standing)
         linked = self._linked.get(writer)
-        if linked is not None:
-            self._sessions.set_direct(writer, self._addresses_of(linked))
+        direct = self._addresses_of(linked) if linked is not None else record.endpoints
+        self._sessions.set_direct(writer, direct, now)
         if not record.links and linked is None:
             reason = CloseCode.SHUTDOWN.text
             self._sessions.peer_unreachable(writer, gone=True, reason=reason, now=now)

@@ -93,6 +93,13 @@ class SessionRenewed(Value):
     cipher: str
 
 
+class SessionMoved(Value):
+    """``peer`` is heard from another address, ``remote``, and is sent to there from now on."""
+
+    peer: PeerName
+    remote: Remote
+
+
 class SessionLost(Value):
     """The data session with ``peer`` is gone."""
 
@@ -183,6 +190,7 @@ Event = (
     | MtuDiffered
     | SessionEstablished
     | SessionRenewed
+    | SessionMoved
     | SessionLost
     | SessionRested
     | ProbeAnswered

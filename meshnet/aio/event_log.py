@@ -30,6 +30,7 @@ from meshnet.events import (
     ProbeAnswered,
     SessionEstablished,
     SessionLost,
+    SessionMoved,
     SessionRenewed,
     SessionRested,
     UpdatesKept,
@@ -84,6 +85,8 @@ class EventLog:
                 _log.info("session established", extra=fields)
             case SessionRenewed(peer, cipher):
                 _log.debug("session renewed", extra={"peer": peer.short, "cipher": cipher})
+            case SessionMoved(peer, remote):
+                self._tell_seldom("peer moved", {"peer": peer.short, "addr": str(remote)})
             case SessionLost(peer, reason):
                 _log.info("session lost", extra={"peer": peer.short, "reason": reason})
             case SessionRested(peer):
@@ -132,7 +135,10 @@ class EventLog:
             self._warn_seldom("link refused", fields)
 
     def _warn_seldom(self, message: str, fields: dict[str, Any]) -> None:
-        """A warning that others can cause: at most `_BURST` in a row, `_LINES_PER_S` after that.
+        self._tell_seldom(message, fields, logging.WARNING)
+
+    def _tell_seldom(self, message: str, fields: dict[str, Any], level: int = logging.INFO) -> None:
+        """What others can cause at will: at most `_BURST` in a row, `_LINES_PER_S` after that.
 
         Each kind by itself: who makes one at will cannot hide another so.
         """
@@ -141,7 +147,7 @@ class EventLog:
             return
         if suppressed := self._suppressed.pop(message, 0):
             fields["suppressed"] = suppressed
-        _log.warning(message, extra=fields)
+        _log.log(level, message, extra=fields)
 
 
 def _side(peer: PeerName | None) -> str:

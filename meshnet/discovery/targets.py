@@ -282,6 +282,20 @@ class Targets:
         """We have links again."""
         self._gone.end_hurry()
 
+    def retry_waiting(self, now: float) -> None:
+        """Our way to everybody may be another: try at once who waits, the likeliest first."""
+        waiting = [target for target in self if target.state is TargetState.WAITING]
+        waiting.sort(
+            key=lambda target: (
+                not target.configured,
+                target.standing is Standing.GONE,
+                target.failures,
+            )
+        )
+        for target in waiting[:MAX_DIALS]:
+            target.failures = 0
+            self._try_at(target, now, now)
+
     def due(self, now: float) -> list[Target]:
         """The targets to dial now; each becomes CONNECTING until `failed` or `linked`.
 

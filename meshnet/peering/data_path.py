@@ -90,6 +90,9 @@ class DataPath:
     ``confirmed`` collects sessions whose first datagram has just proved the other end's keys, and
     ``probe_acks`` answered probes (session, probe id): both for the session keeper to drain.
     ``unanswered`` are those by which something was sent for the first time since they were heard.
+    ``moved`` are sessions whose datagrams come from elsewhere now; ``heard_again`` those that were
+    given up and yet bring something; ``probed`` those whose other end asks, amid frames, whether we
+    are there. What makes these lists long is a burst of datagrams: each is drained with it.
     ``messages`` are parts that concern neither frames nor sessions, with who sent them.
     """
 
@@ -122,10 +125,20 @@ class DataPath:
         self.probe_acks: list[tuple[Session, int]] = []
         self.messages: list[tuple[PeerName, PartType, bytes]] = []
         self.unanswered: list[Session] = []
+        self.moved: list[Session] = []
+        self.heard_again: list[Session] = []
+        self.probed: list[Session] = []
         self._by_index: dict[int, Session] = {}
         self._current: dict[PeerName, Session] = {}
         self._datagrams: list[Datagram] = []
         self._frames: list[bytes] = []
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the keeper of sessions has something to take up."""
+        return bool(
+            self.confirmed or self.probe_acks or self.probed or self.moved or self.heard_again
+        )
 
     def knows_index(self, index: int) -> bool:
         return index in self._by_index
@@ -307,16 +320,31 @@ class DataPath:
         if not session.fresh(counter):
             drops[DropReason.REPLAYED] += 1
             return
-        # Authenticated and not a replay: the peer is where this came from (a NAT may have moved
-        # it), and it has the keys. A session does not change between direct and relayed, and what
-        # a relay says of the source is nobody's word but its own.
-        if type(source) is Endpoint and type(session.remote) is Endpoint:
-            session.remote = source
+        # Authenticated and not a replay: the peer is there, and it has the keys.
+        if source is not session.remote:
+            self._follow(session, source, counter)
         session.last_received_at = now
+        if session.given_up:
+            self.heard_again.append(session)
         if not session.confirmed:
             session.confirmed = True
             self.confirmed.append(session)
         self._receive_payload(session, payload, source, now)
+
+    def _follow(self, session: Session, source: Remote, counter: int) -> None:
+        """The peer is where its newest datagram came from: a NAT may have moved it, or its owner.
+
+        Only the newest (as in RFC 9000 section 9.3), or one that was overtaken would take it back.
+        A session does not change between direct and relayed, and what a relay says of the source is
+        nobody's word but its own.
+        """
+        if type(source) is not Endpoint or type(session.remote) is not Endpoint:
+            return
+        if source == session.remote:
+            session.remote = source  # The very object: the next comparison is over at once.
+        elif session.window.is_newest(counter):
+            session.remote = source
+            self.moved.append(session)
 
     def _receive_frame(self, frame: bytes, peer: PeerName, now: float) -> None:
         counters = self.counters
@@ -403,7 +431,7 @@ class DataPath:
 
     def _send_one(self, session: Session, part: bytes, now: float) -> bool:
         """As `_send`; the one place where anything leaves in clear, by agreement only."""
-        session.carried = True
+        session.was_used = True
         remote = session.remote
         if not session.is_clear or type(remote) is not Endpoint or session.spent(now):
             return self._send(session, part, now)
@@ -431,7 +459,7 @@ class DataPath:
             except MalformedError:
                 drops[DropReason.MALFORMED_PART] += 1
                 return
-            session.carried = True
+            session.was_used = True
             for part_type, body in parts:
                 if part_type == PartType.FRAME:
                     self._receive_frame(body, session.peer, now)
@@ -513,7 +541,7 @@ class DataPath:
                     continue
                 has_acted = True
             if part_type == PartType.FRAME:
-                session.carried = True
+                session.was_used = session.frame_came = True
                 self._receive_frame(body, session.peer, now)
             elif part_type in (PartType.PROBE, PartType.PROBE_ACK):
                 if len(body) != PROBE_BYTES:
@@ -521,6 +549,9 @@ class DataPath:
                 elif part_type == PartType.PROBE:
                     ack = pack_part(PartType.PROBE_ACK, body)
                     self._send(session, ack, now, wants_answer=False)
+                    if session.frame_came:
+                        session.frame_came = False
+                        self.probed.append(session)
                 else:
                     self.probe_acks.append((session, int.from_bytes(body, "big")))
             elif part_type in _OF_BROADCASTS:
@@ -530,7 +561,7 @@ class DataPath:
                     if drop is not None:
                         counters.drops[drop] += 1
             elif part_type in (PartType.MESSAGE, PartType.MESSAGE_ACK):
-                session.carried = True
+                session.was_used = True
                 self.messages.append((session.peer, PartType(part_type), body))
             elif part_type == PartType.RELAY:
                 if type(source) is Endpoint:

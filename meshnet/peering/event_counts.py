@@ -25,8 +25,8 @@ from meshnet.events import (
 
 By = Literal["us", "them"]
 
-# Ignored content is a drop, with its reason; answered probes and another MTU stand at each
-# connection; what happens in channels is for who reads them.
+# Ignored content is a drop, with its reason; answered probes, another MTU and where a peer is stand
+# at each connection; what happens in channels is for who reads them.
 _COUNTED: dict[type[Event], str] = {
     LinkEstablished: "links_established",
     LinkLost: "links_lost",

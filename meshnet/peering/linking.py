@@ -19,6 +19,7 @@ from meshnet.ids import Endpoint, PeerName
 from meshnet.peering.data_path import Counters
 from meshnet.peering.floods import LinkGuard
 from meshnet.peering.links import Link, LinkId, LinkOutput, surplus
+from meshnet.peering.silence import LATE_S
 from meshnet.ports import Rng
 from meshnet.timers import Timers, on_the_second
 from meshnet.wire.cursor import MalformedError
@@ -39,7 +40,11 @@ HANDSHAKE_TIMEOUT_S = 5.0
 # Design section 6: an idle neighbour's death is known within 25 s.
 LINK_SIGN_INTERVAL_S = 10.0
 LINK_TIMEOUT_S = 25.0
+# By then the other end has ended it, however long we were held up ourselves.
+LINK_GONE_S = 2 * LINK_TIMEOUT_S
 LINK_SUSPECT_S = 1.5
+# The same when either end has just moved: what still lives answers.
+LINK_MOVED_S = 0.6
 # Design section 9: --conn-limit.
 DEFAULT_CONN_LIMIT = 200
 
@@ -204,9 +209,9 @@ class LinkKeeper:
                 self._end(link, "forgotten", now, code=None, by_peer=False)
 
     def handle_timer(self, now: float) -> None:
-        for task, link_id in self._timers.pop_due(now):
+        for (task, link_id), due_at in self._timers.pop_due_with_deadlines(now):
             if (link := self._links.get(link_id)) is not None:
-                self._look_at(link, task, now)
+                self._look_at(link, task, now, held_up=now - due_at > LATE_S)
 
     def next_deadline(self) -> float | None:
         return self._timers.next_deadline()
@@ -276,19 +281,28 @@ class LinkKeeper:
         self._events.append(LinkRefused(link.remote, link.outbound, code.text, code, False))
         self.close(link, code, code.text, now)
 
-    def _look_at(self, link: Link, task: _Task, now: float) -> None:
+    def _look_at(self, link: Link, task: _Task, now: float, *, held_up: bool) -> None:
         code = CloseCode.TIMEOUT
         self._touched[link.id] = link
         if task is _Task.HANDSHAKE_TIMEOUT:
             self.close(link, code, "the handshake was not finished in time", now)
         elif task is _Task.SUSPICION:
             suspected_at, link.suspected_at = link.suspected_at, None
-            if suspected_at is not None and link.heard_at <= suspected_at:
+            if suspected_at is None or link.heard_at > suspected_at:
+                return
+            if held_up and now < link.heard_at + LINK_GONE_S:
+                # As in `peering.silence`: what it has said meanwhile may wait to be read.
+                self._suspect(link, now)
+            else:
                 self.close(link, code, "the peer has lost this link", now)
-        elif now >= link.heard_at + LINK_TIMEOUT_S:
+        elif now >= link.heard_at + (LINK_GONE_S if held_up else LINK_TIMEOUT_S):
             self.close(link, code, f"nothing heard for {LINK_TIMEOUT_S:.0f} s", now)
         elif not link.protocol.keep_fresh(now):
             self._end(link, KEYS_EXPIRED, now, code=None, by_peer=False)
+        elif now >= link.heard_at + LINK_TIMEOUT_S:
+            # We were held up, so there may be something to be read.
+            self._suspect(link, now)
+            self._look_again_by(link, now + LINK_SUSPECT_S)
         else:
             if link.peer is not None:
                 self._owner.link_idles(link.peer)
@@ -300,10 +314,10 @@ class LinkKeeper:
         keys_at = link.protocol.next_deadline()
         self._timers.set((_Task.LOOK, link.id), min(deadline, keys_at))
 
-    def suspect(self, peer: PeerName, now: float) -> None:
-        """``peer`` is silent by UDP: does its link still live?"""
+    def suspect(self, peer: PeerName, now: float, *, wait_s: float = LINK_SUSPECT_S) -> None:
+        """``peer`` is silent by UDP, or elsewhere: does its link still live?"""
         if (link := self._by_peer.get(peer)) is not None:
-            self._suspect(link, now)
+            self._suspect(link, now, wait_s)
 
     def end_if_silent(self, peer: PeerName, now: float) -> None:
         """``peer`` is lost by UDP. If its link has not answered `suspect` either, it is gone."""
@@ -313,13 +327,16 @@ class LinkKeeper:
         silent_s = now - link.heard_at
         self.close(link, CloseCode.TIMEOUT, f"nothing heard for {silent_s:.1f} s", now)
 
-    def _suspect(self, link: Link, now: float) -> None:
+    def _suspect(self, link: Link, now: float, wait_s: float = LINK_SUSPECT_S) -> None:
         """End ``link`` unless it is heard soon."""
+        key, deadline = (_Task.SUSPICION, link.id), now + wait_s
         if link.suspected_at is None or link.heard_at > link.suspected_at:
             link.suspected_at = now
             self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
             # Beside the turn of `LOOK`, which may renew the keys before that.
-            self._timers.set((_Task.SUSPICION, link.id), now + LINK_SUSPECT_S)
+            self._timers.set(key, deadline)
+        elif deadline < (self._timers.deadline_of(key) or deadline):
+            self._timers.set(key, deadline)
 
     def _end(
         self, link: Link, reason: str, now: float, *, code: CloseCode | None, by_peer: bool

@@ -24,6 +24,12 @@ class Pair:
     direct: tuple[Endpoint, ...] = ()
     relay: bool = False
     """Whether it has to be reached through others."""
+    heard_from: Endpoint | None = None
+    """Where it was heard last, when that was lost; a NAT's address is announced by nobody."""
+    moved_at: float = -1.0
+    """When its last move was acted on."""
+    called_back_at: float = -1.0
+    """When it was called because it was heard after it had been given up."""
     doubted_at: float | None = None
     """Since when we wait for a sign that the direct path is still good."""
     turn: int = 0
@@ -77,7 +83,9 @@ class Pair:
     @property
     def candidates(self) -> tuple[Remote, ...]:
         """Where to call it, in order."""
-        return (self.peer, *self.direct) if self.relay else self.direct
+        elsewhere = self.heard_from is not None and self.heard_from not in self.direct
+        ways = (*self.direct, self.heard_from) if elsewhere and self.heard_from else self.direct
+        return (self.peer, *ways) if self.relay else ways
 
     @property
     def loss(self) -> float | None:

@@ -17,6 +17,7 @@ from meshnet.events import (
     ProbeAnswered,
     SessionEstablished,
     SessionLost,
+    SessionMoved,
     SessionRenewed,
     SessionRested,
 )
@@ -52,6 +53,11 @@ DOUBT_S = 0.7
 FIRST_DIRECT_S = 1.0
 DIRECT_INTERVAL_S = 20.0
 PROBE_TIMEOUT_S = 2.0
+# What a move sets off happens at most this often for a pair: a member can send from anywhere at
+# will. The address itself is followed with every datagram.
+MOVES_APART_S = 0.5
+# As often is a peer called back that was given up and is heard: it may hear us as little as before.
+CALLS_BACK_APART_S = 1.0
 # Bounds what a peer that never answers can make us remember of pings.
 MAX_PROBES_IN_FLIGHT = 64
 # Sessions still received by beside the one in use: two when both ends renew at once, and one more
@@ -122,6 +128,8 @@ class SessionKeeper:
         """Peers that have fallen silent; for the engine to drain, as ``silent`` is."""
         self.silent: list[PeerName] = []
         """Those of them that are lost."""
+        self.moved: list[PeerName] = []
+        """Peers that are heard from elsewhere, or again; the engine drains this, too."""
         self._next_probe_id = 1
         self._events: deque[Event] = deque()
 
@@ -181,7 +189,7 @@ class SessionKeeper:
             pair.reason = ""
         lost_link = relay and not pair.relay
         pair.relay = relay
-        pair.direct = tuple(dict.fromkeys(direct))
+        self._set_direct(pair, direct, now)
         if lost_link and pair.current is not None and pair.path == "direct":
             # The link is gone, but is the direct path? Ask, and only then go through others.
             pair.doubted_at = now
@@ -240,11 +248,33 @@ class SessionKeeper:
             if self.want(peer, now) is None:
                 self._data_path.send_held_to_all(peer, now)
 
-    def set_direct(self, peer: PeerName, direct: Iterable[Endpoint]) -> None:
+    def set_direct(self, peer: PeerName, direct: Iterable[Endpoint], now: float) -> None:
         """The addresses at which ``peer`` may be reached, best first."""
         pair = self._pairs.get(peer)
         if pair is not None:
-            pair.direct = tuple(dict.fromkeys(direct))
+            self._set_direct(pair, direct, now)
+
+    def _set_direct(self, pair: Pair, direct: Iterable[Endpoint], now: float) -> None:
+        former, pair.direct = pair.direct, tuple(dict.fromkeys(direct))
+        if pair.path == "relay" and set(former) != set(pair.direct):
+            # It may be within reach there. Not before the last look was over, or a member that
+            # announces addresses without end would have us call them all.
+            key, soon = (_Task.TRY_DIRECT, pair.peer), now + FIRST_DIRECT_S
+            if soon < (self._timers.deadline_of(key) or soon):
+                self._timers.set(key, soon)
+
+    def path_changed(self, now: float) -> None:
+        """Our own way to everybody may be another now: ask all, which shows them where we are."""
+        for pair in self._pairs.values():
+            if pair.current is None:
+                # Of those on demand only who is being called: the others nobody wants now.
+                if not self._on_demand(pair) or self._timers.is_set((_Task.INITIATE, pair.peer)):
+                    pair.attempts = 0
+                    self._timers.set((_Task.INITIATE, pair.peer), now)
+                continue
+            self._probe(pair, pair.current, now, for_user=False)
+            if pair.path == "relay":
+                self._timers.set((_Task.TRY_DIRECT, pair.peer), now)
 
     def peer_unreachable(self, peer: PeerName, *, gone: bool, reason: str, now: float) -> None:
         """No link, and no way through others. ``gone``: it said goodbye, so its session ends."""
@@ -275,8 +305,45 @@ class SessionKeeper:
                 self._probe_answered(pair, probe_id, now)
                 if pair.current is session and not session.is_unanswered:
                     # An idle node is woken by keepalives only, not to find that all is well.
-                    self._silence.forget(pair.peer)
+                    self._silence.answered(pair.peer)
         self._data_path.probe_acks.clear()
+        for session in self._data_path.probed:
+            pair = self._pairs.get(session.peer)
+            if pair is not None and pair.current is not None:
+                self._silence.probed(pair, now)
+        self._data_path.probed.clear()
+        for session in self._data_path.moved:
+            if (pair := self._pairs.get(session.peer)) is not None:
+                self._follow_move(pair, session, now)
+        self._data_path.moved.clear()
+        for session in self._data_path.heard_again:
+            if (pair := self._pairs.get(session.peer)) is not None:
+                self._call_back(pair, session, now)
+        self._data_path.heard_again.clear()
+
+    def _follow_move(self, pair: Pair, session: Session, now: float) -> None:
+        """``pair``'s peer has shown by ``session`` that it is elsewhere: it is, by whichever keys.
+
+        The two ends may send by different ones, when both have set up a session at once.
+        """
+        for other in pair.sessions:
+            if isinstance(other.remote, Endpoint):
+                other.remote = session.remote
+        if pair.current is None and isinstance(session.remote, Endpoint):
+            pair.heard_from = session.remote
+        if now - pair.moved_at >= MOVES_APART_S:
+            pair.moved_at = now
+            self.moved.append(pair.peer)
+            self._events.append(SessionMoved(pair.peer, session.remote))
+
+    def _call_back(self, pair: Pair, session: Session, now: float) -> None:
+        """A peer that was given up is heard: it woke up, or is elsewhere. Call it there at once."""
+        if pair.current is None and now - pair.called_back_at >= CALLS_BACK_APART_S:
+            pair.called_back_at = now
+            pair.attempts = 0
+            self._calls.drop(pair)
+            self._timers.set((_Task.INITIATE, pair.peer), now + FIRST_RETRY_S)
+            self._calls.make(pair, session.remote, now)
 
     def _watch_silence(self) -> None:
         """Take up what was sent and wants an answer."""
@@ -410,7 +477,7 @@ class SessionKeeper:
         session = pair.current
         if session is None:
             return
-        if self._on_demand(pair) and not any(each.carried for each in pair.sessions):
+        if self._on_demand(pair) and not any(each.was_used for each in pair.sessions):
             self._let_rest(pair, session, now)
             return
         self._calls.drop(pair)
@@ -594,6 +661,9 @@ class SessionKeeper:
         pair.outcomes.extend(False for _ in pair.probes)
         pair.probes.clear()
         pair.current = None
+        session.given_up = True
+        if isinstance(session.remote, Endpoint):
+            pair.heard_from = session.remote
         self._keep_former(pair, session)
         self._data_path.stop_using(session)
         self._events.append(SessionLost(pair.peer, pair.reason))

@@ -37,6 +37,9 @@ LOST_IDLE_S = 2.5
 LOST_RELAYED_S = 2.5
 # So late to look, we were held up ourselves.
 LATE_S = 0.1
+# Who sends us frames and hears nothing probes each `SILENT_S`. When two probes in a row are missing
+# it is our way that may have changed: a NAT has forgotten us, and only we can remind it.
+MISSED_S = 0.7
 
 
 class Sign(enum.Enum):
@@ -55,21 +58,37 @@ class SilenceWatch:
         self._timers: Timers[PeerName] = Timers()
         self._probed: dict[PeerName, tuple[float, int]] = {}
         """Since when those have been silent that are being probed, and how often they were."""
+        self._expected: Timers[PeerName] = Timers()
+        """Those who ask again and again, since they send more than they hear."""
 
     def sent(self, pair: Pair) -> None:
         """Something was sent by the session in use, for the first time since it was heard."""
         if pair.current is not None and not self._timers.is_set(pair.peer):
             self._timers.set(pair.peer, pair.current.unanswered_since + _silent_s(pair))
 
-    def forget(self, peer: PeerName) -> None:
+    def probed(self, pair: Pair, now: float) -> None:
+        """The other end has asked whether we are there, amid what it sends: it will ask again."""
+        self._expected.set(pair.peer, now + MISSED_S + 3 * (pair.rtt_s or 0.0))
+
+    def answered(self, peer: PeerName) -> None:
+        """All that was sent to ``peer`` is answered."""
         self._timers.cancel(peer)
         self._probed.pop(peer, None)
 
+    def forget(self, peer: PeerName) -> None:
+        self.answered(peer)
+        self._expected.cancel(peer)
+
     def next_deadline(self) -> float | None:
-        return self._timers.next_deadline()
+        deadlines = (self._timers.next_deadline(), self._expected.next_deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def look(self, pairs: Mapping[PeerName, Pair], now: float) -> Iterator[tuple[Pair, Sign]]:
         """Whom to probe now, and who is lost."""
+        for peer in self._expected.pop_due(now):
+            pair = pairs.get(peer)
+            if pair is not None and _is_quiet(pair, now):
+                yield pair, Sign.PROBE
         for peer, due_at in self._timers.pop_due_with_deadlines(now):
             pair = pairs.get(peer)
             sign = self._judge(pair, due_at, now) if pair is not None else None
@@ -99,6 +118,11 @@ class SilenceWatch:
         self._probed[pair.peer] = since, probes
         # Who only receives answers the first: a stream that runs one way is no reason to worry.
         return Sign.SUSPECT if probes == SUSPECT_AT_PROBE else Sign.PROBE
+
+
+def _is_quiet(pair: Pair, now: float) -> bool:
+    session = pair.current
+    return session is not None and now - session.last_received_at >= SILENT_S
 
 
 def _silent_s(pair: Pair) -> float:

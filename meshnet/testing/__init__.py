@@ -24,6 +24,8 @@ from meshnet.testing.host import Host as Host
 from meshnet.testing.journal import MemoryJournal as MemoryJournal
 from meshnet.testing.laws import check_fragment_laws as check_fragment_laws
 from meshnet.testing.laws import check_lattice_laws as check_lattice_laws
+from meshnet.testing.nat import Nat as Nat
+from meshnet.testing.nat import NatRule as NatRule
 from meshnet.testing.rng import SeededRng as SeededRng
 from meshnet.testing.scenario import Scenario as Scenario
 from meshnet.testing.scenario import settled as settled
@@ -44,6 +46,8 @@ __all__ = [
     "MemoryJournal",
     "MemoryPort",
     "MemoryState",
+    "Nat",
+    "NatRule",
     "Network",
     "Packet",
     "Scenario",

@@ -28,6 +28,8 @@ from meshnet.testing.clock import Clock
 from meshnet.testing.connections import Connections
 from meshnet.testing.emulator import Conditions, Fate, Network, Transport
 from meshnet.testing.host import Host
+from meshnet.testing.nat import Nat
+from meshnet.testing.places import Places
 from meshnet.testing.rng import SeededRng
 from meshnet.testing.state import MemoryState
 from meshnet.testing.trace import Packet, Trace
@@ -66,8 +68,8 @@ class Cluster:
         self.network = Network(self.rng.stream("network"), conditions)
         self.trace = Trace(self.keep_packets)
         self.watch = Watch()
-        self._at: dict[Endpoint, Host] = {}
-        self.connections = Connections(self.clock, self.network, self._find, self._stream_written)
+        self._places = Places(self.clock)
+        self.connections = Connections(self.clock, self.network, self._places, self._stream_written)
 
     @property
     def now(self) -> float:
@@ -83,7 +85,7 @@ class Cluster:
         disk = MemoryState(self.rng.stream("identity", nickname)(32))
         host = Host(self, nickname, address, disk=disk, private=private, config=config)
         self.hosts.append(host)
-        self._at[address] = host
+        self._places.put(host)
         return host
 
     def add_many(self, count: int) -> list[Host]:
@@ -125,11 +127,20 @@ class Cluster:
 
     # Faults.
 
-    def move(self, host: Host, to: Endpoint) -> None:
-        """``host`` has another address from now on; nobody is told."""
-        del self._at[host.address]
-        host.address = to
-        self._at[to] = host
+    def move(self, host: Host, to: Endpoint, *, noticed: bool = False) -> None:
+        """``host`` has another address from now on: connections by its former one are dead.
+
+        Nobody is told; with ``noticed`` the host itself is, as a node is by its kernel.
+        """
+        self._places.move(host, to)
+        if noticed:
+            host.notice_move()
+
+    def put_behind(self, nat: Nat | None, *hosts: Host) -> None:
+        """From now on these are behind ``nat``, or behind none. Connections that stand break."""
+        for host in hosts:
+            self.connections.forget_way(host)
+            self._places.put_behind(host, nat)
 
     def impair(
         self,
@@ -191,14 +202,15 @@ class Cluster:
     # For hosts.
 
     def carry_datagram(self, host: Host, data: bytes, to: Endpoint) -> None:
-        source, target = host.address, self._find(host, to)
         host.sent_on_wire.datagram(len(data))
+        source = self._places.leave(host, to, Transport.UDP)
+        target = self._places.find(host, to, source, Transport.UDP)
         name = target.nickname if target is not None else str(to)
         self.watch.datagram_sent(host.life, str(target.address if target is not None else to), data)
         if target is None:
             self._note(host, name, Transport.UDP, data, "nobody there")
             return
-        way = self.network.way(source, target.address)
+        way, address = self.network.way(host.address, target.address), target.address
         fate = (
             way.send_datagram(len(data), self.now)
             if self.datagram_filter(source, to, data)
@@ -209,7 +221,7 @@ class Cluster:
         def arrive() -> None:
             if Transport.UDP in way.cut:
                 self._note(host, name, Transport.UDP, data, "cut on its way")
-            elif not target.up:
+            elif not target.up or not target.reachable or target.address != address:
                 self._note(host, name, Transport.UDP, data, "nobody there any more")
             else:
                 target.receive_datagram(data, source)
@@ -223,9 +235,6 @@ class Cluster:
         source.sent_on_wire.written(len(data))
         self.watch.stream_written(source.life, data)
         self._note(source, to.nickname, Transport.TCP, data, "")
-
-    def _find(self, source: Host, to: Endpoint) -> Host | None:
-        return source if to in source.private else self._at.get(to)
 
     def _ways(
         self, one: Host | None, other: Host | None, one_way: bool

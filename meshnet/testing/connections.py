@@ -13,6 +13,8 @@ from meshnet.ids import Endpoint
 from meshnet.peering.links import LinkId, LinkOutput
 from meshnet.testing.clock import Clock, Timer
 from meshnet.testing.emulator import Network, Stream, StreamEnd, Transport
+from meshnet.testing.nat import Nat
+from meshnet.testing.places import Places
 
 if TYPE_CHECKING:
     from meshnet.testing.host import Host
@@ -37,6 +39,11 @@ class _End:
     out: Stream
     """What this end says."""
     remote: Endpoint
+    at: Endpoint
+    """The host's address that it is bound to."""
+    nat: Nat | None
+    times_rebound: int
+    """Of that NAT, when the connection was made: it knows none from before."""
     other: _End | None = None
     open: bool = True
     waits: bool = False
@@ -48,18 +55,18 @@ class _End:
 
 
 class Connections:
-    """All of them. ``find`` gives the host at an address, ``on_write`` sees what hosts write."""
+    """All of them. ``places`` knows who is where, ``on_write`` sees what hosts write."""
 
     def __init__(
         self,
         clock: Clock,
         network: Network,
-        find: Callable[[Host, Endpoint], Host | None],
+        places: Places,
         on_write: Callable[[Host, Host, bytes], None],
     ) -> None:
         self._clock = clock
         self._network = network
-        self._find = find
+        self._places = places
         self._on_write = on_write
         self._ends: dict[LinkId, _End] = {}
         self._next_link = 1
@@ -67,7 +74,8 @@ class Connections:
     def dial(self, host: Host, dial: Dial) -> None:
         """A host wants a connection; its engine is told how that went."""
         to, engine = Endpoint(dial.host, dial.port), host.engine
-        target = self._find(host, to)
+        source = self._places.leave(host, to, Transport.TCP)
+        target = self._places.find(host, to, source, Transport.TCP)
         address = target.address if target is not None else to
         there = self._network.way(host.address, address)
         back = self._network.way(address, host.address)
@@ -83,7 +91,7 @@ class Connections:
 
         def knock() -> None:
             """A SYN arrives, or is lost on one of the two ways."""
-            silent = target is not None and not target.reachable
+            silent = not (self._places.says_no(to) if target is None else target.reachable)
             if silent or Transport.TCP in there.cut | back.cut:
                 again_at = self._clock.now + SYN_RETRANSMISSION_S
                 if again_at < gives_up_at:
@@ -101,7 +109,7 @@ class Connections:
 
         def stand(callee: Host) -> None:
             if host.runs(engine):
-                self._connect(host, callee, dial, to)
+                self._connect(host, callee, dial, to, source)
 
         self._clock.call_after(there.delay(), knock)
 
@@ -157,9 +165,23 @@ class Connections:
                 for broken in (end, end.other):
                     self._end(broken, StreamEnd.RESET.value)
 
-    def _connect(self, host: Host, callee: Host, dial: Dial, to: Endpoint) -> None:
+    def end_vanished(self, host: Host) -> None:
+        """The host has learnt that an address of its is gone, and what is bound to it with it."""
+        for end in list(self._ends.values()):
+            if end.host is host and end.at != host.address:
+                self._end(end, "the local address is gone")
+
+    def forget_way(self, host: Host) -> None:
+        """What ``host`` has open is passed by no NAT any more."""
+        for end in self._ends.values():
+            if end.host is host:
+                end.times_rebound = -1
+
+    def _connect(
+        self, host: Host, callee: Host, dial: Dial, to: Endpoint, source: Endpoint
+    ) -> None:
         """The SYN was answered: the dialler's end stands, the other's with the next packet."""
-        from_port = Endpoint(host.address.host, 40000 + self._next_link % 20000)
+        from_port = Endpoint(source.host, 40000 + self._next_link % 20000)
         ours = self._open_end(host, callee, to)
         theirs = self._open_end(callee, host, from_port)
         ours.other, theirs.other = theirs, ours
@@ -171,7 +193,11 @@ class Connections:
 
     def _open_end(self, host: Host, other: Host, remote: Endpoint) -> _End:
         way = self._network.way(host.address, other.address)
-        end = _End(host, host.engine, self._next_link, Stream(way), remote)
+        nat = self._places.nat_of(host)
+        rebound = nat.times_rebound if nat is not None else 0
+        end = _End(
+            host, host.engine, self._next_link, Stream(way), remote, host.address, nat, rebound
+        )
         self._next_link += 1
         self._ends[end.link] = end
         return end
@@ -190,11 +216,28 @@ class Connections:
         end.delivery = None
         other = end.other
         assert other is not None, "both ends are made together"
-        for item in end.out.read(self._clock.now, reachable=other.host.reachable):
+        if self._is_unknown(end) and not self._is_lost(other) and other.host.reachable:
+            # It gets through, from an address that the other end has no connection with.
+            end.host.when_running(partial(self._end, end, StreamEnd.RESET.value))
+            return
+        passes = other.host.reachable and not (self._is_lost(end) or self._is_lost(other))
+        for item in end.out.read(self._clock.now, reachable=passes):
             other.host.when_running(partial(self._arrive, other, item))
         self._schedule(end)
         if end.out.next_deadline() is None and not end.open:
             self._ends.pop(end.link, None)
+
+    def _is_unknown(self, end: _End) -> bool:
+        """Whether what ``end`` says comes out of the NAT as somebody else's."""
+        return end.at == end.host.address and not self._is_known_to_nat(end)
+
+    def _is_lost(self, end: _End) -> bool:
+        """Whether nothing gets to ``end`` any more: its address is gone, or known to no NAT."""
+        return end.at != end.host.address or not self._is_known_to_nat(end)
+
+    def _is_known_to_nat(self, end: _End) -> bool:
+        rebound = end.nat.times_rebound if end.nat is not None else 0
+        return end.times_rebound == rebound
 
     def _arrive(self, end: _End, item: bytes | StreamEnd) -> None:
         """Something of the other end's comes to ``end``."""

@@ -144,7 +144,26 @@ class Host:
             self._waiting = []
             self.cluster.clock.call_after(duration_s, self._go_on)
 
+    def sleep_for(self, duration_s: float) -> None:
+        """The machine is suspended: as `pause_for`, and what comes meanwhile is lost."""
+        self.pause_for(duration_s)
+        self.reachable = False
+
+    def notice_move(self) -> None:
+        """Learn of an address of its own that is another now, and act on it as a node does."""
+        self._check_up()
+
+        def learn() -> None:
+            if self.up:
+                self.cluster.connections.end_vanished(self)
+                self.engine.set_endpoints((*self.private, self.address))
+                self.engine.path_changed(self.cluster.now)
+                self.drain()
+
+        self.when_running(learn)
+
     def _go_on(self) -> None:
+        self.reachable = self.reachable or self.up
         waiting, self._waiting = self._waiting or [], None
         if self.up:
             self._wake()

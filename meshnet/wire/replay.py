@@ -36,6 +36,10 @@ class ReplayWindow:
         block, bit = divmod(counter, _BLOCK_BITS)
         return self.is_past(counter) or bool(self._bits[block % _BLOCKS] >> bit & 1)
 
+    def is_newest(self, counter: int) -> bool:
+        """Whether nothing later than ``counter`` has been accepted."""
+        return counter >= self._newest
+
     def accept(self, counter: int) -> bool:
         """True once per counter; False for a repeat or one that fell out of the window.
 

@@ -38,9 +38,13 @@ class Session:
     last_received_at: float = 0.0
     unanswered_since: float = -1.0
     """When something was sent that wants an answer, for the first time since the last was heard."""
+    given_up: bool = False
+    """Nothing was heard by it for too long. It is still received by, and a datagram is news."""
     window: ReplayWindow = field(factory=ReplayWindow)
-    carried: bool = False
-    """Whether a frame or a message went by it, either way."""
+    was_used: bool = False
+    """Whether a frame or a message ever went by it, either way: not to be renewed for nobody."""
+    frame_came: bool = False
+    """Whether a frame came since the other end's last probe, which so asks amid what it sends."""
     key_life: KeyLife = DEFAULT_KEY_LIFE
     clear_with: Endpoint | None = None
     """The address with which both ends have agreed to exchange frames in clear."""

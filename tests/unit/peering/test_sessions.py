@@ -240,7 +240,7 @@ def test_a_peer_without_an_address_is_waited_for() -> None:
     pair = a.keeper.pair(BOB.name)
     assert pair is not None
     assert "waiting for it to call" in pair.reason
-    a.keeper.set_direct(BOB.name, [B_AT])
+    a.keeper.set_direct(BOB.name, [B_AT], 0.0)
     assert [remote for _, remote in a.turn(LAST_RETRY_S)] == [B_AT]
 
 
