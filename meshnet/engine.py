@@ -560,6 +560,12 @@ class Engine:
             return with_session
         return list(dict.fromkeys([*with_session, *self._router.routes]))
 
+    def underlay_hosts(self) -> set[str]:
+        """The hosts that links and datagrams go to now."""
+        at = [link.remote for link in self.links]
+        at += [s.remote for p in self._sessions for s in p.sessions if type(s.remote) is Endpoint]
+        return {endpoint.host for endpoint in at}
+
     def routes(self) -> dict[PeerName, Route]:
         """The way to every peer that can be reached."""
         return self._router.routes

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from time import monotonic
 from typing import Any, Concatenate, Generic, ParamSpec
 from weakref import WeakSet
 
+from meshnet.aio import clock
 from meshnet.crdt.dots import Origin
 from meshnet.engine import Engine
 from meshnet.errors import LocalProtocolError, StateError
@@ -69,7 +69,7 @@ class Channel(Generic[LatticeT]):
         if self._engine is None:
             raise LocalProtocolError(f"channel {self.name!r}: its mesh has ended")
         delta = mutator(self._opened.value, self._engine.channels.origin, *args, **kwargs)
-        ticket = self._engine.update(self._opened, delta, monotonic())
+        ticket = self._engine.update(self._opened, delta, clock.now())
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if ticket > self._opened.kept:
             self._waiting.append((ticket, kept))

@@ -1,8 +1,9 @@
 """The one loop between an `Engine` and the world: sockets, the frame port, and time.
 
 Each callback is the engine's contract in small: one input, then `drain`. The two data-path
-callbacks take bursts, so the loop's overhead is paid once per burst. Time is the system's: uvloop's
-own has a resolution of 1 ms, too coarse for round trips.
+callbacks take bursts, so the loop's overhead is paid once per burst. Time is `aio.clock`'s:
+uvloop's own has a resolution of 1 ms, too coarse for round trips, and stands still while the
+machine sleeps.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Callable, Collection
 from typing import cast
 
+from meshnet.aio import clock
 from meshnet.aio.journal import JournalWriter
 from meshnet.aio.resolver import ResolveError, Resolver
 from meshnet.aio.sockets import UdpSocket
@@ -30,6 +31,8 @@ from meshnet.ports import FramePort, JournalPort
 # 1 ms of work.
 _BURST = 64
 _DIAL_TIMEOUT_S = 3.0
+# The loop's timers stand still while the machine sleeps. So soon after it has woken up we look.
+LOOK_INTERVAL_S = 1.0
 # So much of one link is worked through in a turn: some milliseconds, if it is all small messages.
 LINK_SLICE_BYTES = 8192
 # A peer that stops reading must not make us keep everything it was to be told.
@@ -65,7 +68,8 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._links: dict[LinkId, _LinkTransport] = {}
         self._next_link_id = 1
-        self._dials: set[asyncio.Task[None]] = set()
+        self._dials: dict[asyncio.Task[None], int] = {}
+        """With the target of each."""
         self._resolver = Resolver()
         self.failure: asyncio.Future[MeshError] = self._loop.create_future()
         """Done when the mesh cannot go on, with the reason."""
@@ -103,7 +107,7 @@ class Driver:
                 # First what we wrote, then what others did: one at a time is being written. While
                 # links stand, so that what is kept is told, too.
                 for _ in range(2):
-                    self._engine.save(monotonic())
+                    self._engine.save(clock.now())
                     self.drain()
                     await self._journal.idle()
         finally:
@@ -112,7 +116,7 @@ class Driver:
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-        self._engine.stop(monotonic())
+        self._engine.stop(clock.now())
         self.drain()
         for dial in self._dials:
             dial.cancel()
@@ -142,8 +146,8 @@ class Driver:
                 engine.counters.link_bytes_sent += len(output.data)
         for dial in engine.dials_to_make():
             task = self._loop.create_task(self._dial(dial))
-            self._dials.add(task)
-            task.add_done_callback(self._dials.discard)
+            self._dials[task] = dial.target_id
+            task.add_done_callback(self._dials.pop)
         self._flush_data()
         if self._journal is not None:
             self._journal.write(engine.records_to_write())
@@ -163,7 +167,7 @@ class Driver:
                 engine.counters.drops[DropReason.TAP_WRITE_FAILED] += refused
 
     def _udp_readable(self) -> None:
-        self._engine.receive_datagrams(self._udp.receive(_BURST), monotonic())
+        self._engine.receive_datagrams(self._udp.receive(_BURST), clock.now())
         self.drain()
 
     def _frames_readable(self) -> None:
@@ -175,7 +179,7 @@ class Driver:
             if not self.failure.done():
                 self.failure.set_result(error)
             return
-        self._engine.receive_frames(frames, monotonic())
+        self._engine.receive_frames(frames, clock.now())
         # Frames change nothing but what is to be sent: no links, dials or deadlines. Events
         # (a storm, a loop, an address in use twice) can wait for the next drain.
         self._flush_data()
@@ -188,11 +192,15 @@ class Driver:
         self._timer_at = deadline
         self._timer = None
         if deadline is not None:
-            self._timer = self._loop.call_later(max(0.0, deadline - monotonic()), self._timer_due)
+            wait_s = min(max(0.0, deadline - clock.now()), LOOK_INTERVAL_S)
+            self._timer = self._loop.call_later(wait_s, self._timer_due)
 
     def _timer_due(self) -> None:
-        self._timer_at = None
-        self._engine.handle_timer(monotonic())
+        deadline, self._timer_at = self._timer_at, None
+        if deadline is not None and clock.now() < deadline:
+            self._schedule(deadline)
+            return
+        self._engine.handle_timer(clock.now())
         self.drain()
 
     async def _dial(self, dial: Dial) -> None:
@@ -215,16 +223,32 @@ class Driver:
             reason = os.strerror(error.errno) if error.errno else str(error)
         self.dial_failed(dial.target_id, reason)
 
+    def path_changed(self, vanished: Collection[str]) -> None:
+        """The way to others may be another now. ``vanished`` addresses of this host are gone.
+
+        The kernel tells nobody that a connection from such an address is dead; it would find out
+        after a quarter of an hour. Dials under way may come from there too.
+        """
+        if vanished:
+            for link in list(self._links.values()):
+                if link.local_host in vanished:
+                    link.abort_as("the local address is gone")
+            for task, target_id in list(self._dials.items()):
+                task.cancel()
+                self._engine.dial_failed(target_id, "the host's address has changed", clock.now())
+        self._engine.path_changed(clock.now())
+        self.drain()
+
     # What the transports report.
 
     def dial_failed(self, target_id: int, reason: str) -> None:
-        self._engine.dial_failed(target_id, reason, monotonic())
+        self._engine.dial_failed(target_id, reason, clock.now())
         self.drain()
 
     def link_made(self, link: _LinkTransport, remote: Endpoint, target_id: int | None) -> LinkId:
         link_id, self._next_link_id = self._next_link_id, self._next_link_id + 1
         self._links[link_id] = link
-        self._engine.link_opened(link_id, remote, target_id, monotonic())
+        self._engine.link_opened(link_id, remote, target_id, clock.now())
         self.drain()
         return link_id
 
@@ -233,18 +257,18 @@ class Driver:
         return len(self._links) >= self._engine.config.conn_limit + MAX_STRANGERS
 
     def link_writable(self, link_id: LinkId, writable: bool) -> None:
-        self._engine.link_writable(link_id, writable, monotonic())
+        self._engine.link_writable(link_id, writable, clock.now())
         if writable:
             self.drain()
 
     def link_data(self, link_id: LinkId, data: bytes) -> None:
         self._engine.counters.link_bytes_received += len(data)
-        self._engine.receive_link_bytes(link_id, data, monotonic())
+        self._engine.receive_link_bytes(link_id, data, clock.now())
         self.drain()
 
     def link_gone(self, link_id: LinkId, reason: str) -> None:
         if self._links.pop(link_id, None) is not None:
-            self._engine.link_ended(link_id, reason, monotonic())
+            self._engine.link_ended(link_id, reason, clock.now())
             self.drain()
             if not self._links:
                 self._no_links.set()
@@ -271,17 +295,21 @@ class _LinkTransport(asyncio.Protocol):
         self._cut: asyncio.TimerHandle | None = None
         self._unread = bytearray()
         self._turn: asyncio.Handle | None = None
+        self.local_host = ""
+        """The address of this host that the connection is bound to."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not a check: uvloop's transports are not registered as asyncio.Transport.
         self._transport = transport = cast(asyncio.Transport, transport)
         peername = transport.get_extra_info("peername")
-        if peername is None or (self._target_id is None and self._driver.is_crowded):
+        sockname = transport.get_extra_info("sockname")
+        if not peername or not sockname or (self._target_id is None and self._driver.is_crowded):
             transport.abort()
             if self._target_id is not None:
                 self._driver.dial_failed(self._target_id, "the connection was reset at once")
             return
         remote = Endpoint.of(peername[0].partition("%")[0], peername[1])
+        self.local_host = Endpoint.of(sockname[0].partition("%")[0], sockname[1]).host
         self._link_id = self._driver.link_made(self, remote, self._target_id)
 
     def data_received(self, data: bytes) -> None:
@@ -335,6 +363,13 @@ class _LinkTransport(asyncio.Protocol):
         elif self._transport.get_write_buffer_size() > MAX_LINK_BACKLOG_BYTES:
             _log.warning("link cut: the peer does not read", extra={"link": self._link_id})
             self._transport.abort()
+
+    def abort_as(self, reason: str) -> None:
+        """End the connection at once, for a reason of our own."""
+        link_id, self._link_id = self._link_id, None
+        self.abort()
+        if link_id is not None:
+            self._driver.link_gone(link_id, reason)
 
     def abort(self) -> None:
         if self._transport is not None:

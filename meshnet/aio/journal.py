@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
 
+from meshnet.aio import clock
 from meshnet.aio.finish import finish
 from meshnet.engine import Engine
 from meshnet.errors import StateError
@@ -75,11 +75,11 @@ class JournalWriter:
                 _log.exception("journal failed")
             _log.error("journal refused", extra={"reason": str(error)})
             self._task = None
-            self._engine.records_refused(str(error), monotonic())
+            self._engine.records_refused(str(error), clock.now())
         else:
             await self._compact(loop)
             self._task = None
-            self._engine.records_written(monotonic())
+            self._engine.records_written(clock.now())
         self._drain()
 
     async def _compact(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import evolve
 
+from meshnet.aio import clock
 from meshnet.aio.channel import Channel
 from meshnet.aio.config import MeshConfig, parse_advertise, parse_peer
 from meshnet.aio.driver import Driver
@@ -100,7 +101,7 @@ class Mesh:
         self._interface = ""
         self._own_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
         self._changed = asyncio.Event()
-        self._log = EventLog(time.monotonic)
+        self._log = EventLog(clock.now)
         self._counts = EventCounts()
         self._pings: dict[int, asyncio.Future[float | None]] = {}
         self._channels: dict[ChannelId, Channel[Any]] = {}
@@ -142,11 +143,11 @@ class Mesh:
                 trusted_subnets=config.subnets(),
             )
             journal, kept = await read_journal(self._state)
-            self._engine = Engine(engine_config, os.urandom, time.monotonic())
+            self._engine = Engine(engine_config, os.urandom, clock.now())
             self._post = PostOffice(self._engine.unicast)
-            self._engine.load(kept, time.monotonic())
+            self._engine.load(kept, clock.now())
             for peer in config.peers:
-                self._engine.connect(*parse_peer(peer), time.monotonic())
+                self._engine.connect(*parse_peer(peer), clock.now())
             unusable = self._connect_kept(self._engine)
             self._driver = Driver(self._engine, listener, udp, self._port, journal, self._on_event)
             if state is not None:
@@ -169,7 +170,7 @@ class Mesh:
         unusable = []
         for target in self._state.targets if self._state else ():
             try:
-                engine.connect(*parse_peer(target), time.monotonic())
+                engine.connect(*parse_peer(target), clock.now())
             except ConfigError as error:
                 _log.warning("kept target dropped", extra={"reason": str(error)})
                 unusable.append(target)
@@ -232,7 +233,7 @@ class Mesh:
         Raises ConfigError.
         """
         address = parse_peer(peer)
-        self._running.connect(*address, time.monotonic())
+        self._running.connect(*address, clock.now())
         self._keep_target(address, keep=True)
         self._drain()
 
@@ -247,7 +248,7 @@ class Mesh:
         if not hasattr(kind, "name"):
             raise ConfigError(f"{kind.__name__} has no name; give the class an attribute `name`")
         engine = self._running
-        opened = engine.open_channel(name, kind, time.monotonic())
+        opened = engine.open_channel(name, kind, clock.now())
         known = self._channels.get(opened.id)
         if known is None:
             known = self._channels[opened.id] = Channel(engine, opened, self._drain)
@@ -260,7 +261,7 @@ class Mesh:
         Raises ConfigError when ``peer`` is no address.
         """
         address = parse_peer(peer)
-        known = self._running.forget(*address, time.monotonic())
+        known = self._running.forget(*address, clock.now())
         self._keep_target(address, keep=False)
         self._drain()
         return known
@@ -290,7 +291,7 @@ class Mesh:
         if only the answers were lost. Raises ValueError for what is too long.
         """
         _check_peer_name(peer)
-        engine, now = self._running, time.monotonic()
+        engine, now = self._running, clock.now()
         number = engine.unicast.send(peer, topic, payload, timeout_s=timeout_s, now=now)
         await self._post_office.answer(number, self._drain)
 
@@ -307,6 +308,21 @@ class Mesh:
         self._running.set_endpoints(endpoints)
         self._drain()
 
+    @property
+    def underlay_hosts(self) -> set[str]:
+        """The hosts that links and datagrams go to now."""
+        return self._running.underlay_hosts()
+
+    def path_changed(self, *, vanished: Collection[str] = ()) -> None:
+        """Say that the way to other peers may be another now, so that they learn of it at once.
+
+        A node says so when an address or a route of its host changes. ``vanished``: addresses that
+        the host has no more; connections from there are dead, though nobody has noticed yet.
+        """
+        _ = self._running
+        assert self._driver is not None, "what runs is driven"
+        self._driver.path_changed(vanished)
+
     def set_own_addresses(
         self,
         mac: bytes,
@@ -321,7 +337,7 @@ class Mesh:
         Who else claims one of the addresses is told of as `AddressConflict`.
         """
         own = tuple(addresses)
-        self._running.set_own_addresses(mac, own, router=router, now=time.monotonic())
+        self._running.set_own_addresses(mac, own, router=router, now=clock.now())
         self._interface, self._own_addresses = interface, own
         self._drain()
 
@@ -338,14 +354,14 @@ class Mesh:
         engine = self._running
         engine.set_psks(psks)
         if config.trusted_subnets != old.trusted_subnets:
-            engine.set_trusted_subnets(config.subnets(), time.monotonic())
+            engine.set_trusted_subnets(config.subnets(), clock.now())
         given, wanted = ([parse_peer(peer) for peer in each.peers] for each in (old, config))
         for address in wanted:
             if address not in given:
-                engine.connect(*address, time.monotonic())
+                engine.connect(*address, clock.now())
         for address in given:
             if address not in wanted:
-                engine.forget(*address, time.monotonic())
+                engine.forget(*address, clock.now())
                 self._keep_target(address, keep=False)
         self.config = config
         if config.advertise != old.advertise:
@@ -394,7 +410,7 @@ class Mesh:
         Raises ConfigError for what is no PeerName.
         """
         _check_peer_name(peer)
-        probe_id = self._running.ping(peer, time.monotonic())
+        probe_id = self._running.ping(peer, clock.now())
         if probe_id is None:
             return None
         waiter: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
@@ -410,7 +426,7 @@ class Mesh:
 
     def targets(self) -> list[TargetReport]:
         """Everything that is dialled: addresses given, and peers heard of."""
-        return self._running.reports.targets(time.monotonic())
+        return self._running.reports.targets(clock.now())
 
     def explain(self, peer: PeerName) -> Explanation:
         """Why ``peer`` is connected as it is, or is not.
@@ -418,14 +434,14 @@ class Mesh:
         Raises ConfigError for what is no PeerName.
         """
         _check_peer_name(peer)
-        return self._running.reports.explain(peer, time.monotonic())
+        return self._running.reports.explain(peer, clock.now())
 
     def explain_address(self, address: str) -> Explanation | None:
         """The same of whoever is dialled at ``HOST[:PORT]``; None when nobody is.
 
         Raises ConfigError when that is no address.
         """
-        return self._running.reports.explain_address(*parse_peer(address), time.monotonic())
+        return self._running.reports.explain_address(*parse_peer(address), clock.now())
 
     def report(self) -> Report:
         """Everything this peer says of itself, as `meshnet report` prints it."""

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 
 # linux/netlink.h
-_NETLINK_ROUTE = 0
+NETLINK_ROUTE = 0
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _NLM_F_REQUEST = 0x1
@@ -42,7 +42,7 @@ class Request(enum.IntEnum):
 def exchange(message_type: int, request: Request, body: bytes) -> Iterator[bytes]:
     """Send one request; yield the bodies of the answers. Raises OSError with the kernel's errno."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, kind, _NETLINK_ROUTE) as s:
+    with socket.socket(socket.AF_NETLINK, kind, NETLINK_ROUTE) as s:
         s.bind((0, 0))
         s.send(_MESSAGE.pack(_MESSAGE.size + len(body), message_type, request, 1, 0) + body)
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,8 +15,15 @@ POLL_S = 2.0
 _log = logging.getLogger("meshnet")
 
 
-async def poll(read: Callable[[], T], interval_s: float = POLL_S) -> AsyncIterator[T]:
+async def poll(
+    read: Callable[[], T],
+    interval_s: float = POLL_S,
+    *,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[T]:
     """What ``read`` gives, at once and then every ``interval_s``, without end.
+
+    ``pause`` waits so long, or until there is reason to look again.
 
     When it raises OSError nothing is given, and the log says so once until it succeeds again: that
     no descriptor is free, as strangers hold all there are, passes, and must not end a node.
@@ -33,4 +40,4 @@ async def poll(read: Callable[[], T], interval_s: float = POLL_S) -> AsyncIterat
         else:
             failing = False
             yield value
-        await asyncio.sleep(interval_s)
+        await pause(interval_s)

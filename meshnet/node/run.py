@@ -7,23 +7,21 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import Any
 
 from meshnet.aio.mesh import Mesh
 from meshnet.aio.sockets import listen_tcp
-from meshnet.ids import Endpoint, join_host_port, split_host_port
-from meshnet.linux.addresses import host_addresses, reachable_addresses
+from meshnet.ids import join_host_port
 from meshnet.node.api import ApiServer
 from meshnet.node.collector import frozen_state
 from meshnet.node.http import HttpServer, Routes
 from meshnet.node.local_side import open_local_side
 from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
-from meshnet.node.poll import poll
 from meshnet.node.reload import Reloader, warnings_of
 from meshnet.node.status import status_routes
+from meshnet.node.underlay import follow_underlay
 from meshnet.store.state import FileState
-from meshnet.topology.records import MAX_ENDPOINTS
 from meshnet.wire.identity import Identity
 
 _SERVED = {"--status-addr": "status served", "--metrics": "metrics served"}
@@ -68,7 +66,7 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         waits = [
             stop.wait(),
             mesh.wait_failed(),
-            _follow_addresses(mesh, overlay),
+            follow_underlay(mesh, overlay),
             reloader.follow(reload),
         ]
         if local is not None:
@@ -110,20 +108,3 @@ async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _follow_addresses(mesh: Mesh, overlay: str) -> NoReturn:
-    """Announce the host's own addresses, as they come and go, when we listen on all of them.
-
-    Those of the interface ``overlay`` are no way to us.
-    """
-    host, port = split_host_port(mesh.address, None)
-    if host in ("::", "0.0.0.0"):
-        async for found in poll(host_addresses):
-            if mesh.config.advertise:
-                continue  # Told what to announce; a reload may end that.
-            reachable = reachable_addresses(found, without=overlay)
-            usable = [a for a in reachable if a.version == 4 or host == "::"][:MAX_ENDPOINTS]
-            mesh.set_advertised(tuple(Endpoint.of(str(address), port) for address in usable))
-    await asyncio.Future()
-    raise AssertionError("a future of nobody's never ends")

@@ -45,6 +45,10 @@ _ETH_P_ALL = 3
 _VLAN_VALID = 1 << 4
 _AUXDATA = struct.Struct("=IIIHHHH")
 _SO_RCVBUFFORCE = 33
+# linux/netlink.h, linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
+_NETLINK_NETFILTER = 12
+_NFNL_SUBSYS_CTNETLINK = 1
+_IPCTNL_MSG_CT_DELETE = 2
 _CAPTURE_BUFFER_BYTES = 64 * 1024 * 1024
 _POLL_S = 0.02
 
@@ -256,11 +260,11 @@ def pings(namespace: Namespace, address: str, *options: str) -> bool:
 class PingStream:
     """Twenty pings a second while its block runs; knows when (wall clock) each was answered."""
 
-    def __init__(self, namespace: Namespace, address: str) -> None:
+    def __init__(self, namespace: Namespace, address: str, interval_s: float = 0.05) -> None:
         self._started = time.time()
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the block)
         self._process = namespace.start(
-            *("ping", "-n", "-D", "-i", "0.05", address), stdout=self._output
+            *("ping", "-n", "-D", "-i", str(interval_s), address), stdout=self._output
         )
 
     def __enter__(self) -> Self:
@@ -284,13 +288,60 @@ class PingStream:
         assert found is not None
         return found
 
-    def longest_gap_s(self) -> float:
-        """The longest time without an answer, from the first one until now."""
-        stamps = self.answers()
+    def longest_gap_s(self, since: float = 0.0) -> float:
+        """The longest time without an answer, from the first one after ``since`` until now."""
+        stamps = [stamp for stamp in self.answers() if stamp > since]
         assert stamps, "no ping was answered"
         return max(
             after - before for before, after in zip(stamps, [*stamps[1:], time.time()], strict=True)
         )
+
+
+# The underlay.
+
+
+def cut_off(namespace: Namespace) -> None:
+    """Every underlay packet of a host is dropped, both ways: as if it had lost its power."""
+    rules = (
+        "table inet dead {"
+        ' chain i { type filter hook input priority 0; iifname "eth0" drop; };'
+        ' chain o { type filter hook output priority 0; oifname "eth0" drop; };'
+        "}"
+    )
+    _nft(namespace, rules)
+
+
+def masquerade(router: Namespace, ports: str) -> None:
+    """``router`` forwards what comes from within by its eth0, as from itself (RFC 3022)."""
+    done = router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    assert done.returncode == 0, done.stderr
+    rules = (
+        "table ip nat {"
+        " chain post { type nat hook postrouting priority 100;"
+        f' oifname "eth0" meta l4proto {{ tcp, udp }} masquerade to :{ports} random; }};'
+        "}"
+    )
+    _nft(router, rules)
+
+
+def forget_connections(router: Namespace) -> None:
+    """Have its NAT forget all mappings, as a restart does (ctnetlink: delete without a filter)."""
+    kind = (_NFNL_SUBSYS_CTNETLINK << 8) | _IPCTNL_MSG_CT_DELETE
+    flags = 0x1 | 0x4  # NLM_F_REQUEST, NLM_F_ACK
+    request = struct.pack("=IHHIIBBH", 20, kind, flags, 1, 0, 0, 0, 0)
+
+    def make() -> socket.socket:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+
+    with in_namespace(router, make) as netlink:
+        netlink.send(request)
+        _, error = struct.unpack_from("=16si", netlink.recv(4096))
+        assert error == 0, os.strerror(-error)
+
+
+def _nft(namespace: Namespace, rules: str) -> None:
+    done = namespace.run("nft", rules)
+    assert done.returncode == 0, done.stderr
 
 
 # Nodes.
