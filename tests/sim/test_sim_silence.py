@@ -169,3 +169,21 @@ def test_a_stream_that_runs_one_way_leaves_links_alone_and_their_keys_are_renewe
         assert one.engine.links.by_peer[other.name].suspected_at is None
     assert len(other.frames) >= 2000
     assert one.events_of(LinkLost) == one.events_of(SessionLost) == []
+
+
+@pytest.mark.parametrize("turn_s", [0.15, 0.9])
+def test_who_is_overloaded_takes_nobody_for_dead_nor_is_taken(turn_s: float) -> None:
+    """Each turn takes so long that all timers are late, for a while."""
+    one, *others = hosts = mesh_of(5, loss=0.02)
+    cluster = one.cluster
+    for other in others:
+        talk(one, other, hosts, for_s=10.0)
+    talk(others[0], others[1], hosts, for_s=10.0)
+    for host in hosts:
+        host.events.clear()
+    for number in range(round(10.0 / turn_s)):
+        cluster.clock.call_after(number * turn_s, partial(one.pause_for, turn_s * 0.98))
+    cluster.run_for(12.0)
+    assert [host.events_of(SessionLost) for host in hosts] == [[]] * 5
+    assert [host.events_of(LinkLost) for host in hosts] == [[]] * 5
+    assert cluster.meshed()
