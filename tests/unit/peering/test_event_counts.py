@@ -15,6 +15,7 @@ from meshnet.events import (
     MessageReceived,
     MtuDiffered,
     ProbeAnswered,
+    SessionMoved,
     UpdatesKept,
     UpdatesLost,
 )
@@ -25,6 +26,7 @@ ELSEWHERE = {
     MtuDiffered,
     LinkRefused,
     ProbeAnswered,
+    SessionMoved,
     ContentIgnored,
     MessageReceived,
     MessageAnswered,
