@@ -16,8 +16,8 @@ from functools import partial
 
 from meshnet.events import SessionLost
 from meshnet.ids import Endpoint, PeerName
+from meshnet.peering.keepalive import PROBE_INTERVAL_S
 from meshnet.peering.pair import Pair
-from meshnet.peering.sessions import PROBE_INTERVAL_S
 from meshnet.peering.silence import Sign, SilenceWatch
 from meshnet.testing import Cluster, SeededRng
 from meshnet.wire.ciphers import CIPHERS, DEFAULT_PREFERENCE

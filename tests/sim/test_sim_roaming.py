@@ -13,7 +13,7 @@ import pytest
 from meshnet.engine import Engine
 from meshnet.events import LinkLost, SessionLost, SessionMoved
 from meshnet.ids import Endpoint
-from meshnet.peering import linking, sessions, silence
+from meshnet.peering import keepalive, linking, sessions, silence
 from meshnet.peering.data_path import DataPath
 from meshnet.peering.linking import LinkKeeper
 from meshnet.peering.sessions import SessionKeeper
@@ -116,7 +116,7 @@ def calls_nobody_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def keeps_no_way_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sessions, "PROBE_INTERVAL_S", NEVER_S)
+    patch.setattr(keepalive, "KEEPALIVE_S", NEVER_S)
 
 
 def patient_with_links(patch: pytest.MonkeyPatch) -> None:
@@ -160,6 +160,8 @@ def who_is_not_told_of_its_own_move_is_followed_by_what_it_sends() -> None:
     talk(hosts, 0, 1)
     hosts[0].cluster.move(hosts[0], ELSEWHERE)
     wait_healed(*hosts[:2])
+    # By the sessions that there were: others would be lost first.
+    assert hosts[1].events_of(SessionLost) == []
 
 
 def a_nat_that_forgets_is_reminded_by_who_sends() -> None:
@@ -265,7 +267,8 @@ NAMES = [promise.__name__ for promise, _ in PROMISES]
 def no_keepalive_comes_to_help(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is promised is promised at any moment, not only when a keepalive is due anyway."""
     monkeypatch.setattr(sessions, "PROBE_INTERVAL_S", 30.0)
-    monkeypatch.setattr(linking, "LINK_PING_INTERVAL_S", 24.0)
+    monkeypatch.setattr(keepalive, "KEEPALIVE_S", 30.0)
+    monkeypatch.setattr(linking, "LINK_SIGN_INTERVAL_S", 24.0)
 
 
 @pytest.mark.parametrize("promise", [promise for promise, _ in PROMISES], ids=NAMES)

@@ -243,9 +243,7 @@ def test_a_peer_that_moves_is_sealed_to_and_agreed_with_anew() -> None:
     cluster = Cluster()
     a, b = pair(cluster, ALL, ALL)
     former = a.address
-    cluster.move(a, endpoint(77))
-    a.engine.ping(b.name, cluster.now)  # A sealed probe shows where a is now.
-    a.drain()
+    cluster.move(a, endpoint(77), noticed=True)  # Its sealed probes show where it is now.
     cluster.run_for(0.1)
     assert session_of(b, a).remote == endpoint(77)
     cluster.trace.clear()
