@@ -61,6 +61,7 @@ def check(data: bytes) -> None:
     ours.clear_with = endpoint(2)
     ours_far, far = session_pair(CipherId.AEGIS_128L, first_index=8)
     ours_far.peer, ours_far.remote = CAROL.name, CAROL.name
+    ours_far.given_up = True
     path.add_session(ours_far)
     path.use_session(ours_far)
     path.neighbours = (BOB.name,)
@@ -154,6 +155,8 @@ def seeds() -> Iterator[bytes]:
     for again in (_SEAL, _CLEAR):
         yield bytes((again,)) + piece(frame, 2) + bytes((_AGAIN, 0, 0))
         yield bytes((_WAIT, again)) + piece(frame, 2)
+    probe = pack_part(PartType.PROBE, bytes(8))
+    yield bytes((_SEAL,)) + piece(frame, 2) + bytes((_SEAL,)) + piece(probe, 2)
     yield bytes((134,)) + piece(frame, 2)
     flood = b"".join(bytes((_SEAL,)) + piece(frame * 80, 2) for _ in range(40))
     yield flood
