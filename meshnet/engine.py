@@ -45,6 +45,7 @@ from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.broadcast import Broadcast
 from meshnet.peering.data_path import Counters, Datagram, DataPath
+from meshnet.peering.link_costs import LinkCosts, Sample
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LINK_MOVED_S, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
 from meshnet.peering.members import Members
@@ -165,6 +166,7 @@ class Engine:
         origin = Origin(self.name, config.life)
         self._records: dict[PeerName, PeerRecord] = {}
         members = Members(self._records)
+        self._link_costs = LinkCosts()
         self.channels = Channels(self.gossip, origin, durable=config.durable)
         self._sessions = SessionKeeper(
             config.identity,
@@ -175,6 +177,7 @@ class Engine:
             first_stamp=first_number,
             data_path=self.data_path,
             members=members,
+            link_costs=self._link_costs,
             rng=rng,
             key_life=config.key_life,
         )
@@ -243,6 +246,7 @@ class Engine:
             config.identity.public_key,
             description,
             self._linked,
+            self._link_costs,
             self._records,
             self.gossip,
             self.channels,
@@ -396,6 +400,7 @@ class Engine:
         if self.data_path.has_news:
             self._sessions.drain_data_path(now)
             self._mind_moves(now)
+            self._mind_costs(now)
         if self.data_path.paths_changed:
             self._router.compute(now)
         if self.data_path.messages:
@@ -445,6 +450,17 @@ class Engine:
         deadlines = (self.links.next_deadline(), self._sessions.next_deadline())
         return any(deadline is not None and now - deadline > HELD_UP_S for deadline in deadlines)
 
+    def _mind_costs(self, now: float) -> None:
+        """What datagrams have met on their way says what a link costs."""
+        if self._sessions.measured:
+            samples, self._sessions.measured = self._sessions.measured, []
+            linked = (sample for sample in samples if sample[0] in self._linked)
+            self._take_up_costs(linked, now, by_udp=True)
+
+    def _take_up_costs(self, samples: Iterable[Sample], now: float, *, by_udp: bool) -> None:
+        if self._link_costs.take_up(samples, now, by_udp=by_udp):
+            self._links_changed(now)
+
     def _receive_messages(self, now: float) -> None:
         messages, self.data_path.messages = self.data_path.messages, []
         for peer, kind, body in messages:
@@ -478,6 +494,7 @@ class Engine:
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
         self._mind_silence(now)
+        self._mind_costs(now)
         if self.data_path.paths_changed:
             self._router.compute(now)
         self.data_path.handle_timer(now)
@@ -609,6 +626,7 @@ class Engine:
 
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
         self.gossip.neighbour_down(peer)
+        self._link_costs.forget(peer)
         if goodbye or self._stopping:
             self._router.routes.pop(peer, None)
             self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
@@ -617,11 +635,22 @@ class Engine:
             # At once, since what went that way is lost until then.
             self._router.compute(now)
 
-    def link_idles(self, peer: PeerName) -> None:
+    def link_idles(self, peer: PeerName, now: float) -> None:
         self.gossip.compare_with(peer)
+        if not self._is_direct(peer):
+            # No datagram measures the way to it.
+            self.links.ping(peer, now)
 
     def link_to_give_up(self, newcomer: PeerName) -> PeerName | None:
         return self._thinning.link_to_give_up(newcomer)
+
+    def link_ponged(self, peer: PeerName, rtt_s: float, now: float) -> None:
+        if not self._is_direct(peer):
+            self._take_up_costs([(peer, rtt_s)], now, by_udp=False)
+
+    def _is_direct(self, peer: PeerName) -> bool:
+        pair = self._sessions.pair(peer)
+        return pair is not None and pair.path == "direct"
 
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         assert link.peer is not None, "who is not authenticated cannot send messages"

@@ -12,6 +12,8 @@ from meshnet.timers import on_the_second
 from meshnet.wire.session import Session
 
 PROBE_INTERVAL_S = 5.0
+# How much a path loses is known soon only if it is looked at more often.
+LOSSY_INTERVAL_S = 1.0
 # Design section 6; and a mapping in a NAT lives for 25 s at least.
 KEEPALIVE_S = 10.0
 # The lesser name steps in first: if both once asked at the same moment they would do so for ever.

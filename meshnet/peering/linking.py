@@ -66,11 +66,14 @@ class LinkOwner(Protocol):
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
         """The link to ``peer`` is gone. ``goodbye``: so is the peer, it said."""
 
-    def link_idles(self, peer: PeerName) -> None:
+    def link_idles(self, peer: PeerName, now: float) -> None:
         """Time for a sign of life: to say by the link what we know does to compare it, too."""
 
     def link_to_give_up(self, newcomer: PeerName) -> PeerName | None:
         """Whose link goes, if anybody's, as there are as many as may be and ``newcomer`` came."""
+
+    def link_ponged(self, peer: PeerName, rtt_s: float, now: float) -> None:
+        """A ping by the link has been answered."""
 
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         """A message other than a ping. Raises MalformedError, which ends the link."""
@@ -241,10 +244,17 @@ class LinkKeeper:
             kind, body = parse_message(plaintext)
             if kind is MessageType.PING:
                 self._send(link, MessageType.PONG, body)
-            elif kind is not None and kind is not MessageType.PONG:
+            elif kind is MessageType.PONG:
+                self._receive_pong(link, body, now)
+            elif kind is not None:
                 self._owner.message_received(link, kind, body, now)
         except MalformedError as error:
             self.close(link, CloseCode.PROTOCOL_ERROR, str(error), now)
+
+    def _receive_pong(self, link: Link, token: bytes, now: float) -> None:
+        if link.ping is not None and link.ping[0] == token and link.peer is not None:
+            (_, sent_at), link.ping = link.ping, None
+            self._owner.link_ponged(link.peer, now - sent_at, now)
 
     def _authenticated(self, link: Link, who: LinkAuthenticated, now: float) -> None:
         link.authenticated = who
@@ -305,9 +315,18 @@ class LinkKeeper:
             self._look_again_by(link, now + LINK_SUSPECT_S)
         else:
             if link.peer is not None:
-                self._owner.link_idles(link.peer)
+                self._owner.link_idles(link.peer, now)
             sign_at = on_the_second(now + LINK_SIGN_INTERVAL_S)
             self._look_again_by(link, min(sign_at, link.heard_at + LINK_TIMEOUT_S))
+
+    def ping(self, peer: PeerName, now: float) -> None:
+        """Measure the round trip by the link to ``peer``; the owner is told when it is over."""
+        if (link := self._by_peer.get(peer)) is not None:
+            self._ping(link, now)
+
+    def _ping(self, link: Link, now: float) -> None:
+        link.ping = (self._rng(TOKEN_BYTES), now)
+        self._send(link, MessageType.PING, link.ping[0])
 
     def _look_again_by(self, link: Link, deadline: float) -> None:
         """Look at ``link`` again, at the latest when its keys want to be renewed."""
@@ -332,7 +351,7 @@ class LinkKeeper:
         key, deadline = (_Task.SUSPICION, link.id), now + wait_s
         if link.suspected_at is None or link.heard_at > link.suspected_at:
             link.suspected_at = now
-            self._send(link, MessageType.PING, self._rng(TOKEN_BYTES))
+            self._ping(link, now)
             # Beside the turn of `LOOK`, which may renew the keys before that.
             self._timers.set(key, deadline)
         elif deadline < (self._timers.deadline_of(key) or deadline):

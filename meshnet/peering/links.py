@@ -22,6 +22,8 @@ class Link:
     target_id: int | None
     authenticated: LinkAuthenticated | None = None
     heard_at: float = 0.0
+    ping: tuple[bytes, float] | None = None
+    """(token, sent when) of the last ping, as long as it is not answered."""
     suspected_at: float | None = None
     """Since when we wait for a sign that the other end still has this link."""
 

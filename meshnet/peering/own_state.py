@@ -18,6 +18,7 @@ from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName
+from meshnet.peering.link_costs import LinkCosts
 from meshnet.timers import Timers
 from meshnet.topology.records import TOPOLOGY, Description, PeerRecord, record_entries
 
@@ -47,6 +48,7 @@ class OwnState:
         public_key: bytes,
         description: Description,
         linked: Collection[PeerName],
+        link_costs: LinkCosts,
         records: MutableMapping[PeerName, PeerRecord],
         gossip: Gossip,
         channels: Channels,
@@ -57,6 +59,7 @@ class OwnState:
         self._public_key = public_key
         self._description = description
         self._linked = linked
+        self._link_costs = link_costs
         self._records = records
         self._gossip = gossip
         self._channels = channels
@@ -87,7 +90,7 @@ class OwnState:
             self._publish()
 
     def links_changed(self, now: float) -> None:
-        """Tell soon whom we are linked to."""
+        """Tell soon whom we are linked to, and at which cost."""
         self._timers.set_if_unset(_Task.PUBLISH, now + PUBLISH_DELAY_S)
 
     def flush_soon(self, now: float) -> None:
@@ -123,12 +126,13 @@ class OwnState:
 
     def _publish(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""
-        links = frozenset(() if self._stopping else self._linked)
-        record = PeerRecord(self._name, self._public_key, self._description, links)
+        linked = () if self._stopping else self._linked
+        costs = {peer: self._link_costs.of(peer) for peer in linked}
+        record = PeerRecord(self._name, self._public_key, self._description, costs)
         if record != self._records.get(self._name) or again:
             self._records[self._name] = record
-            self._was_linked = self._was_linked or bool(links)
-            tree = Tree.of(record_entries(self._description, links).items())
+            self._was_linked = self._was_linked or bool(costs)
+            tree = Tree.of(record_entries(self._description, costs).items())
             self._gossip.publish(TOPOLOGY, self._gossip.sign(TOPOLOGY, tree))
 
     def _hesitate_to_take_back(self, channel: ChannelId, now: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from attrs import define, field
 
@@ -12,6 +12,18 @@ from meshnet.wire.handshake import PendingHandshake
 from meshnet.wire.session import Session
 
 LOSS_OVER_PROBES = 20
+# Our choice: so many answers in a row, and the path is taken to be in order again.
+CLOSE_LOOK = 8
+
+
+class Probe(NamedTuple):
+    """One that has been sent and not been answered."""
+
+    sent_at: float
+    for_user: bool
+    is_sample: bool
+    """One of those sent at regular intervals: what comes of these shows what the path is like,
+    while those sent in a burst all meet the same."""
 
 
 @define(eq=False, repr=False)
@@ -51,8 +63,7 @@ class Pair:
     reason: str = ""
     rtt_s: float | None = None
     outcomes: deque[bool] = field(factory=lambda: deque[bool](maxlen=LOSS_OVER_PROBES))
-    probes: dict[int, tuple[float, bool]] = field(factory=dict)
-    """probe id -> (sent at, asked for by a user)."""
+    probes: dict[int, Probe] = field(factory=dict)
     probed_at: float = float("-inf")
     kept_alive_at: float = float("-inf")
     """When it was asked last for no other reason than that it was idle."""
@@ -93,3 +104,8 @@ class Pair:
         if not self.outcomes:
             return None
         return self.outcomes.count(False) / len(self.outcomes)
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether something was lost of late."""
+        return False in list(self.outcomes)[-CLOSE_LOOK:]

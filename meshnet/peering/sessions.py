@@ -24,9 +24,15 @@ from meshnet.events import (
 from meshnet.ids import Endpoint, PeerName, Remote
 from meshnet.peering.calls import Calls
 from meshnet.peering.data_path import Datagram, DataPath
-from meshnet.peering.keepalive import PROBE_INTERVAL_S, has_traffic, keepalive_at
+from meshnet.peering.keepalive import (
+    LOSSY_INTERVAL_S,
+    PROBE_INTERVAL_S,
+    has_traffic,
+    keepalive_at,
+)
+from meshnet.peering.link_costs import LinkCosts, Sample
 from meshnet.peering.members import Member, Members
-from meshnet.peering.pair import Pair
+from meshnet.peering.pair import Pair, Probe
 from meshnet.peering.silence import SILENT_S, Sign, SilenceWatch
 from meshnet.peering.trusted import TrustedSubnets
 from meshnet.ports import Rng
@@ -100,10 +106,12 @@ class SessionKeeper:
         first_stamp: int,
         data_path: DataPath,
         members: Members,
+        link_costs: LinkCosts,
         rng: Rng,
         key_life: KeyLife = DEFAULT_KEY_LIFE,
     ) -> None:
         self._members = members
+        self._link_costs = link_costs
         self._our_name = identity.name
         self._data_path = data_path
         self._rng = rng
@@ -130,6 +138,8 @@ class SessionKeeper:
         """Those of them that are lost."""
         self.moved: list[PeerName] = []
         """Peers that are heard from elsewhere, or again; the engine drains this, too."""
+        self.measured: list[Sample] = []
+        """What came of regular probes by direct paths; for the engine to drain as well."""
         self._next_probe_id = 1
         self._events: deque[Event] = deque()
 
@@ -193,7 +203,7 @@ class SessionKeeper:
         if lost_link and pair.current is not None and pair.path == "direct":
             # The link is gone, but is the direct path? Ask, and only then go through others.
             pair.doubted_at = now
-            self._probe(pair, pair.current, now, for_user=False)
+            self._probe(pair, pair.current, now)
             self._timers.set((_Task.INITIATE, peer), now + DOUBT_S)
         elif created or lost_link or (pair.current is None and self._is_due(pair)):
             # Through others first, since that is known to work; then we look for a direct path.
@@ -272,7 +282,7 @@ class SessionKeeper:
                     pair.attempts = 0
                     self._timers.set((_Task.INITIATE, pair.peer), now)
                 continue
-            self._probe(pair, pair.current, now, for_user=False)
+            self._probe(pair, pair.current, now)
             if pair.path == "relay":
                 self._timers.set((_Task.TRY_DIRECT, pair.peer), now)
 
@@ -372,7 +382,7 @@ class SessionKeeper:
         if pair is None or session is None or now - session.last_received_at <= SILENT_S:
             return
         pair.kept_alive_at = float("-inf")  # Somebody has a reason to ask.
-        self._probe(pair, session, now, for_user=False)
+        self._probe(pair, session, now)
 
     def handle_timer(self, now: float) -> None:
         if self._data_path.wanted:
@@ -412,7 +422,7 @@ class SessionKeeper:
             return
         if sign is Sign.SUSPECT:
             self.suspected.append(pair.peer)
-        self._probe(pair, pair.current, now, for_user=False)
+        self._probe(pair, pair.current, now)
 
     def next_deadline(self) -> float | None:
         deadlines = (self._timers.next_deadline(), self._silence.next_deadline())
@@ -572,6 +582,9 @@ class SessionKeeper:
             self._watch_expiry(pair)
             return
         replaced, pair.current = pair.current, session
+        # What was sent by the former since the last look counts on.
+        unseen = replaced.send_counter - pair.looked_at_counter if replaced is not None else 0
+        pair.looked_at_counter = session.send_counter - unseen
         if replaced is not None:
             self._keep_former(pair, replaced)
         self._watch_expiry(pair)
@@ -591,8 +604,10 @@ class SessionKeeper:
         else:
             self._events.append(SessionEstablished(pair.peer, session.remote, session.cipher_name))
         # The first datagram by the new keys: it confirms them to the other end.
-        self._probe(pair, session, now, for_user=False)
-        self._timers.set((_Task.PROBE, pair.peer), on_the_second(now + PROBE_INTERVAL_S))
+        self._probe(pair, session, now)
+        if not self._timers.is_set((_Task.PROBE, pair.peer)):
+            # Else keys were renewed, and the path is looked at as before.
+            self._timers.set((_Task.PROBE, pair.peer), on_the_second(now + PROBE_INTERVAL_S))
         self._data_path.send_held(session, now)
         for probe_id in pair.waiting_pings:
             self._probe(pair, session, now, for_user=True, probe_id=probe_id)
@@ -616,40 +631,49 @@ class SessionKeeper:
         session: Session,
         now: float,
         *,
-        for_user: bool,
+        for_user: bool = False,
+        is_sample: bool = False,
         probe_id: int | None = None,
     ) -> int:
         if probe_id is None:
             probe_id, self._next_probe_id = self._next_probe_id, self._next_probe_id + 1
         if len(pair.probes) >= MAX_PROBES_IN_FLIGHT:
             del pair.probes[next(iter(pair.probes))]
-        pair.probes[probe_id] = (now, for_user)
+        pair.probes[probe_id] = Probe(now, for_user, is_sample)
         pair.probed_at = now
         pair.looked_at_counter += 1  # It is no traffic.
         self._data_path.send_probe(session, probe_id, now)
         return probe_id
 
     def _probe_turn(self, pair: Pair, now: float) -> None:
-        overdue = [i for i, (sent_at, _) in pair.probes.items() if now - sent_at > PROBE_TIMEOUT_S]
-        for probe_id in overdue:
-            del pair.probes[probe_id]
-            pair.outcomes.append(False)
+        probes = pair.probes.items()
+        for probe_id in [i for i, probe in probes if now - probe.sent_at > PROBE_TIMEOUT_S]:
+            self._came_of(pair, pair.probes.pop(probe_id), None)
         if pair.current is None:
             return
         moved = pair.current.clear_with is not None and not pair.current.is_clear
         if (pair.current.half_spent or moved) and pair.pending is None:
             self._timers.set((_Task.REKEY, pair.peer), now)
-        session = pair.current
+        self._timers.set((_Task.PROBE, pair.peer), self._look_at(pair, pair.current, now))
+
+    def _look_at(self, pair: Pair, session: Session, now: float) -> float:
+        """Probe the path in use if it is time to. When is the next time?"""
         lesser = self._our_name < pair.peer
-        if has_traffic(pair, session):
-            self._probe(pair, session, now, for_user=False)
-            look_at = on_the_second(now + PROBE_INTERVAL_S)
-        else:
-            if now >= keepalive_at(pair, session, lesser=lesser):
-                pair.kept_alive_at = now
-                self._probe(pair, session, now, for_user=False)
-            look_at = keepalive_at(pair, session, lesser=lesser)
-        self._timers.set((_Task.PROBE, pair.peer), look_at)
+        has_use = has_traffic(pair, session) or not self._link_costs.is_settled(pair.peer)
+        if has_use or pair.is_lossy:
+            self._probe(pair, session, now, is_sample=True)
+            interval_s = LOSSY_INTERVAL_S if pair.is_lossy else PROBE_INTERVAL_S
+            return on_the_second(now + interval_s)
+        if now >= keepalive_at(pair, session, lesser=lesser):
+            pair.kept_alive_at = now
+            self._probe(pair, session, now, is_sample=True)
+        return keepalive_at(pair, session, lesser=lesser)
+
+    def _came_of(self, pair: Pair, probe: Probe, rtt_s: float | None) -> None:
+        """It was answered so long after it was sent, or never."""
+        pair.outcomes.append(rtt_s is not None)
+        if probe.is_sample and pair.path == "direct":
+            self.measured.append((pair.peer, rtt_s))
 
     def _give_up(self, pair: Pair, session: Session, now: float) -> None:
         """Nothing comes back: stop sending by ``session``, say so, and call anew.
@@ -670,14 +694,13 @@ class SessionKeeper:
         self._timers.set((_Task.INITIATE, pair.peer), now)
 
     def _probe_answered(self, pair: Pair, probe_id: int, now: float) -> None:
-        sent = pair.probes.pop(probe_id, None)
-        if sent is None:
+        probe = pair.probes.pop(probe_id, None)
+        if probe is None:
             return
-        sent_at, for_user = sent
-        rtt_s = now - sent_at
+        rtt_s = now - probe.sent_at
         pair.rtt_s = rtt_s if pair.rtt_s is None else pair.rtt_s + _RTT_GAIN * (rtt_s - pair.rtt_s)
-        pair.outcomes.append(True)
-        if for_user:
+        self._came_of(pair, probe, rtt_s)
+        if probe.for_user:
             self._events.append(ProbeAnswered(pair.peer, probe_id, rtt_s))
 
     def _drop(self, pair: Pair, reason: str) -> None:

@@ -7,9 +7,11 @@ goes changes one small entry.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from meshnet.ids import PEER_NAME_BYTES, ChannelId, Endpoint, PeerName
+from meshnet.topology.cost import pack_cost, parse_cost
 from meshnet.values import Value
 from meshnet.wire.cursor import Cursor, MalformedError, pack_text
 
@@ -37,12 +39,18 @@ class Description(Value):
 
 
 class PeerRecord(Value):
-    """A peer: its name and Ed25519 key, its description, and whom it is linked to."""
+    """A peer: its name and Ed25519 key, its description, and its links with what each costs."""
 
     name: PeerName
     public_key: bytes
     description: Description
-    links: frozenset[PeerName]
+    costs: Mapping[PeerName, int]
+    """What it announces of each of its links; not to be changed."""
+
+    @property
+    def links(self) -> AbstractSet[PeerName]:
+        """To whom it announces a link."""
+        return self.costs.keys()
 
     @property
     def nickname(self) -> str:
@@ -61,8 +69,11 @@ class PeerRecord(Value):
         return self.description.endpoints
 
 
-def record_entries(description: Description, links: Iterable[PeerName]) -> dict[bytes, bytes]:
-    """The entries of our fragment. Raises ValueError for what nobody would accept from us."""
+def record_entries(description: Description, costs: Mapping[PeerName, int]) -> dict[bytes, bytes]:
+    """The entries of our fragment, with the costs of our links.
+
+    Raises ValueError for what nobody would accept from us.
+    """
     if len(description.endpoints) > MAX_ENDPOINTS:
         raise ValueError(f"at most {MAX_ENDPOINTS} addresses can be announced")
     packed = (
@@ -78,7 +89,9 @@ def record_entries(description: Description, links: Iterable[PeerName]) -> dict[
         _parse_description(packed)
     except MalformedError as error:
         raise ValueError(str(error)) from error
-    return {_DESCRIPTION_KEY: packed} | {link_key(peer): b"" for peer in links}
+    return {_DESCRIPTION_KEY: packed} | {
+        link_key(peer): pack_cost(cost) for peer, cost in costs.items()
+    }
 
 
 def read_record(name: PeerName, public_key: bytes, entries: Mapping[bytes, bytes]) -> PeerRecord:
@@ -88,12 +101,12 @@ def read_record(name: PeerName, public_key: bytes, entries: Mapping[bytes, bytes
     """
     if (packed := entries.get(_DESCRIPTION_KEY)) is None:
         raise MalformedError("no description")
-    links = [
-        PeerName(key[1:])
-        for key in entries
+    costs = {
+        PeerName(key[1:]): parse_cost(value)
+        for key, value in entries.items()
         if key[:1] == _LINK_PREFIX and len(key) == 1 + PEER_NAME_BYTES
-    ]
-    return PeerRecord(name, public_key, _parse_description(packed), frozenset(links))
+    }
+    return PeerRecord(name, public_key, _parse_description(packed), costs)
 
 
 def link_key(peer: PeerName) -> bytes:

@@ -339,7 +339,7 @@ def test_forged_and_senseless_fragments_are_counted_and_the_link_stays(
     attacked: LabMesh, victim: LabHost
 ) -> None:
     channel, writer = TOPOLOGY, new_identity()
-    entries = record_entries(Description("forged", 1376, 0, 1, ()), ())
+    entries = record_entries(Description("forged", 1376, 0, 1, ()), {})
 
     def told(entries: dict[bytes, bytes], key: bytes = writer.public_key) -> bytes:
         tree = Tree.of(entries.items())

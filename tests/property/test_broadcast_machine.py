@@ -22,7 +22,7 @@ from support.samples import BROADCAST, NETWORK_ID, ethernet, identity, mac, rng
 
 PEOPLE = [identity(number) for number in range(50, 56)]
 RECORDS = {
-    who.name: PeerRecord(who.name, who.public_key, Description("", 1376, 0, 1, ()), frozenset())
+    who.name: PeerRecord(who.name, who.public_key, Description("", 1376, 0, 1, ()), {})
     for who in PEOPLE
 }
 EDGES = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3)

@@ -30,6 +30,7 @@ from meshnet.gossip.messages import (
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, Endpoint, PeerName
 from meshnet.testing.strategies import endpoints, nicknames, peer_names
+from meshnet.topology.cost import HOP_COST, MAX_COST
 from meshnet.topology.records import Description, read_record, record_entries
 from meshnet.wire.ciphers import CIPHERS, CipherId
 from meshnet.wire.cursor import Cursor, MalformedError, is_clean, pack_text
@@ -87,7 +88,7 @@ def test_arbitrary_bytes_are_a_clean_text_or_malformed(raw: bytes) -> None:
     capabilities=U32,
     life=U64,
     endpoints=st.lists(endpoints(), max_size=16).map(tuple),
-    links=st.sets(peer_names(), max_size=300),
+    costs=st.dictionaries(peer_names(), st.integers(HOP_COST, MAX_COST), max_size=300),
 )
 def test_peer_records_round_trip(
     nickname: str,
@@ -95,13 +96,13 @@ def test_peer_records_round_trip(
     capabilities: int,
     life: int,
     endpoints: tuple[Endpoint, ...],
-    links: set[PeerName],
+    costs: dict[PeerName, int],
 ) -> None:
     description = Description(nickname, overlay_mtu, capabilities, life, endpoints)
-    entries = record_entries(description, links)
+    entries = record_entries(description, costs)
     record = read_record(ALICE.name, ALICE.public_key, entries)
     assert (record.name, record.public_key) == (ALICE.name, ALICE.public_key)
-    assert (record.description, record.links) == (description, frozenset(links))
+    assert (record.description, record.costs) == (description, costs)
 
 
 @given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=300), max_size=3), st.booleans())
@@ -113,7 +114,7 @@ def test_arbitrary_entries_are_a_record_or_malformed(
         entries[b"\0"] = b"\1" + entries.get(b"\0", b"")
     with contextlib.suppress(MalformedError):
         record = read_record(ALICE.name, ALICE.public_key, entries)
-        again = record_entries(record.description, record.links)
+        again = record_entries(record.description, record.costs)
         assert read_record(ALICE.name, ALICE.public_key, again) == record
         assert all(len(peer) == 16 for peer in record.links)
 

@@ -336,7 +336,7 @@ def test_sender_key_and_broadcast() -> None:
 def example_fragment() -> Fragment:
     """The example peer's peer record."""
     endpoints = (REMOTE, Endpoint.of("2001:db8::1", 6783))
-    entries = record_entries(Description("a", DEFAULT_OVERLAY_MTU, 0, 7, endpoints), ())
+    entries = record_entries(Description("a", DEFAULT_OVERLAY_MTU, 0, 7, endpoints), {})
     return sign_fragment(
         EXAMPLE,
         network_id(NETWORK),

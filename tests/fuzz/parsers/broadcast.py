@@ -57,7 +57,7 @@ def check(data: bytes) -> None:
     plan = Plan(data)
     carrier = FakeCarrier(BOB.name, CAROL.name)
     description = Description("", 1376, 0, _LIFE, ())
-    records = {_DAVE.name: PeerRecord(_DAVE.name, _DAVE.public_key, description, frozenset())}
+    records = {_DAVE.name: PeerRecord(_DAVE.name, _DAVE.public_key, description, {})}
     ours = Broadcast(
         ALICE,
         NETWORK_ID,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fuzz.plan import Plan, piece
 from meshnet.ids import PEER_NAME_BYTES
+from meshnet.topology.cost import HOP_COST, MAX_COST
 from meshnet.topology.records import (
     MAX_ENDPOINTS,
     is_dialable,
@@ -38,7 +39,8 @@ def check(data: bytes) -> None:
     assert len(record.endpoints) <= MAX_ENDPOINTS
     assert all(is_dialable(endpoint) for endpoint in record.endpoints)
     assert all(len(peer) == PEER_NAME_BYTES for peer in record.links)
-    written = record_entries(record.description, record.links)
+    assert all(HOP_COST <= cost <= MAX_COST for cost in record.costs.values())
+    written = record_entries(record.description, record.costs)
     again = read_record(ALICE.name, ALICE.public_key, written)
     assert again == record
     # What we write of it is what it said, unless an IPv4 address came in IPv6 clothes.

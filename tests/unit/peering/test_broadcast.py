@@ -50,7 +50,7 @@ class Peer:
 
     def knows(self, who: Identity, life: int = LIFE) -> Peer:
         description = Description("", 1376, 0, life, ())
-        self.records[who.name] = PeerRecord(who.name, who.public_key, description, frozenset())
+        self.records[who.name] = PeerRecord(who.name, who.public_key, description, {})
         return self
 
     def hears(self, body: bytes, came_from: Identity = BOB, now: float = NOW) -> DropReason | None:

@@ -11,7 +11,7 @@ from support.samples import ALICE, BOB, CAROL, endpoint, identity
 
 def record_of(who: Identity) -> PeerRecord:
     description = Description("", 1376, 0, 7, (endpoint(5),))
-    return PeerRecord(who.name, who.public_key, description, frozenset())
+    return PeerRecord(who.name, who.public_key, description, {})
 
 
 def members(*people: Identity) -> tuple[dict[PeerName, PeerRecord], Members]:

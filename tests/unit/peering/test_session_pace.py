@@ -7,7 +7,9 @@ from itertools import pairwise
 from meshnet.gossip.fragments import sign_fragment
 from meshnet.gossip.messages import pack_delta
 from meshnet.gossip.tree import EMPTY, Tree
+from meshnet.ids import PeerName
 from meshnet.peering.sessions import CALLS_AT_ONCE
+from meshnet.topology.cost import HOP_COST
 from meshnet.topology.records import TOPOLOGY, Description, record_entries
 from meshnet.wire.identity import Identity
 from meshnet.wire.messages import MessageType
@@ -17,9 +19,9 @@ from support.samples import BOB, NETWORK_ID, identity
 OTHERS = [identity(number) for number in range(100, 150)]
 
 
-def tell(guest: Guest, who: Identity, *links: bytes) -> None:
+def tell(guest: Guest, who: Identity, *links: PeerName) -> None:
     """A peer record without addresses, linked to ``links``."""
-    entries = record_entries(Description("", 1376, 0, 7, ()), links)  # type: ignore[arg-type]
+    entries = record_entries(Description("", 1376, 0, 7, ()), dict.fromkeys(links, HOP_COST))
     tree = Tree.of(entries.items())
     head = sign_fragment(who, NETWORK_ID, TOPOLOGY, tree, incarnation=1, sequence=1)
     guest.say(MessageType.DELTA, pack_delta(TOPOLOGY, head, EMPTY))

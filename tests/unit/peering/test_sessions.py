@@ -14,6 +14,7 @@ from meshnet.ids import Endpoint
 from meshnet.peering import calls
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.keepalive import KEEPALIVE_S, STEP_IN_LATER_S
+from meshnet.peering.link_costs import LinkCosts
 from meshnet.peering.members import Members
 from meshnet.peering.pair import LOSS_OVER_PROBES
 from meshnet.peering.sessions import (
@@ -71,6 +72,7 @@ class Side:
             first_stamp=first_stamp,
             data_path=self.path,
             members=Members({}),
+            link_costs=LinkCosts(),
             rng=rng(at),
         )
         self.events: list[Event] = []
