@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from meshnet.crdt.dots import Origin
@@ -216,11 +216,13 @@ class Engine:
             self.name,
             self._records,
             self.links,
+            self._link_costs,
             self._sessions,
             self.data_path,
             self._neighbours,
             members,
         )
+        self._broadcast.tree_children = self._router.tree_children
         self._reporter = Reporter(
             self.name,
             config.overlay_mtu,
@@ -402,7 +404,7 @@ class Engine:
             self._mind_moves(now)
             self._mind_costs(now)
         if self.data_path.paths_changed:
-            self._router.compute(now)
+            self._router.follow(now)
         if self.data_path.messages:
             self._receive_messages(now)
 
@@ -479,15 +481,17 @@ class Engine:
         if self._was_held_up(now):
             self.path_changed(now)
         self.links.handle_timer(now)
+        routes_due = self._router.next_deadline(now) is not None
         for task in self._timers.pop_due(now):
             if task is _Task.SWEEP:
                 self.data_path.switch.sweep(now)
                 self._timers.set(_Task.SWEEP, now + SWEEP_INTERVAL_S)
             elif task is _Task.KEEP:
                 self.channels.keep_others_soon()
+                self._router.forget_unasked()
                 self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
             else:
-                self._router.compute(now)
+                routes_due = True
         self.own_state.handle_timer(now)
         self.gossip.handle_timer(now)
         self.channels.work(now)
@@ -495,8 +499,8 @@ class Engine:
         self._sessions.handle_timer(now)
         self._mind_silence(now)
         self._mind_costs(now)
-        if self.data_path.paths_changed:
-            self._router.compute(now)
+        if self.data_path.paths_changed or routes_due:
+            self._router.follow(now)
         self.data_path.handle_timer(now)
         self._broadcast.handle_timer(now)
         self.unicast.handle_timer(now)
@@ -561,6 +565,7 @@ class Engine:
             self._targets.next_deadline() if not self._stopping else None,
             self._now if self.gossip.has_more_to_send else None,
             self.channels.next_work_at(self._now),
+            self._router.next_deadline(self._now) if not self._stopping else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -583,7 +588,7 @@ class Engine:
         at += [s.remote for p in self._sessions for s in p.sessions if type(s.remote) is Endpoint]
         return {endpoint.host for endpoint in at}
 
-    def routes(self) -> dict[PeerName, Route]:
+    def routes(self) -> Mapping[PeerName, Route]:
         """The way to every peer that can be reached."""
         return self._router.routes
 
@@ -622,18 +627,19 @@ class Engine:
             now=now,
         )
         if first:
+            self._router.link_changed(who.peer)
             self._links_changed(now)
 
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
         self.gossip.neighbour_down(peer)
         self._link_costs.forget(peer)
         if goodbye or self._stopping:
-            self._router.routes.pop(peer, None)
             self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
         if not self._stopping:
+            self._router.link_changed(peer)
             self._links_changed(now)
             # At once, since what went that way is lost until then.
-            self._router.compute(now)
+            self._router.follow(now)
 
     def link_idles(self, peer: PeerName, now: float) -> None:
         self.gossip.compare_with(peer)
@@ -723,13 +729,15 @@ class Engine:
                 # It says so by other ways. If it does not need the link it will not dial again
                 # either, so that nothing else would show us soon that it is gone.
                 self.links.suspect(writer, now)
-        if known is None or (known.links, known.life) != (record.links, record.life):
+        if known != record:
+            self._router.record_changed(writer)
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _forget_record(self, writer: PeerName, now: float) -> None:
         """What it says of itself now does not count, so it says nothing."""
         if self._records.pop(writer, None) is not None:
             self._targets.set_discovered(writer, (), now)
+            self._router.record_changed(writer)
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _ignore(self, source: PeerName, reason: DropReason, text: str) -> None:

@@ -57,9 +57,12 @@ class ChannelReport(TypedDict):
 
 
 class RouteReport(TypedDict):
+    """``cost``: of all links on the way, in units of 0.1 ms (wire.md section 6.5)."""
+
     peer: str
     via: str
     hops: int
+    cost: int
 
 
 class TargetReport(TypedDict):

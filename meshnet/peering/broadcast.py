@@ -63,8 +63,8 @@ UNOPENED_BURST = 1000.0
 MAX_UNOPENED = 4096
 SWEEP_INTERVAL_S = 60.0
 
-TreeChildren = Callable[[PeerName], Collection[PeerName] | None]
-"""To whom what a source has sent to all is passed on; None while that is not known."""
+TreeChildren = Callable[[PeerName, float], Collection[PeerName] | None]
+"""To whom what a source has sent to all is passed on now; None while that is not known."""
 
 
 class Carrier(Protocol):
@@ -130,21 +130,21 @@ class Broadcast:
         """What is held, to be read only."""
         return self._keys
 
-    def children(self, source: PeerName, came_from: PeerName | None) -> list[PeerName]:
+    def children(self, source: PeerName, came_from: PeerName | None, now: float) -> list[PeerName]:
         """To whom a frame of ``source`` goes from here.
 
         To all neighbours also when one of the tree cannot be reached now: others reach those
         behind it.
         """
         has_session = self._carrier.has_session
-        tree = self.tree_children(source) if self.tree_children is not None else None
+        tree = self.tree_children(source, now) if self.tree_children is not None else None
         if tree is None or not all(map(has_session, tree)):
             tree = self._carrier.neighbours
         return [peer for peer in tree if peer not in (came_from, source) and has_session(peer)]
 
     def send(self, frame: bytes, now: float) -> DropReason | None:
         """A frame from the local side, to all. Why was it not sent?"""
-        children = self.children(self._our_name, None)
+        children = self.children(self._our_name, None, now)
         if not children:
             return DropReason.NO_SESSION
         if not self._carrier.may_flood(None, len(children), len(frame), now):
@@ -250,7 +250,7 @@ class Broadcast:
     def _pass_on(
         self, source: PeerName, left: int, datagram: bytes, came_from: PeerName, now: float
     ) -> DropReason | None:
-        children = self.children(source, came_from)
+        children = self.children(source, came_from, now)
         if not children:
             return None
         if left == 0:

@@ -84,7 +84,7 @@ class Reporter:
     def route_list(self) -> list[report.RouteReport]:
         """The way to every peer that can be reached."""
         return [
-            {"peer": str(peer), "via": str(route.via), "hops": route.hops}
+            {"peer": str(peer), "via": str(route.via), "hops": route.hops, "cost": route.cost}
             for peer, route in sorted(self._router.routes.items())
         ]
 

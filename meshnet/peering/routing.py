@@ -6,71 +6,162 @@ here by which neighbour.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Mapping
 
 from meshnet.discovery.neighbours import Neighbours
 from meshnet.errors import DropReason
 from meshnet.ids import PeerName
 from meshnet.peering.data_path import DataPath
+from meshnet.peering.link_costs import LinkCosts
 from meshnet.peering.linking import LinkKeeper
 from meshnet.peering.members import Members
 from meshnet.peering.relay_rate import RelayBuckets
 from meshnet.peering.sessions import SessionKeeper
+from meshnet.topology.graph import LinkGraph
 from meshnet.topology.records import PeerRecord
-from meshnet.topology.routes import MAX_HOPS, Route, shortest_routes
+from meshnet.topology.routes import MAX_HOPS, Route, RouteTable
+from meshnet.topology.views import NeighbourViews
 from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.datagram import HEADER_BYTES, RELAY_HEADER
 from meshnet.wire.messages import MessageType
 
+# Our choice: about 1 ms of work, after which frames have their turn (design section 3).
+LINKS_AT_ONCE = 500
+# Our choice: by then everybody has heard of a link that changed.
+TREES_SETTLE_S = 2.0
+
 
 class Router:
-    """The routes of one peer. ``records`` is a live view of what every peer announces."""
+    """The routes of one peer, in line with who is linked to whom at which cost.
+
+    Told of what has changed, it works on that alone: `follow` after that, and again at
+    `next_deadline` until all is done. ``records`` is a live view of what every peer announces.
+    """
 
     def __init__(
         self,
         our_name: PeerName,
         records: Mapping[PeerName, PeerRecord],
         links: LinkKeeper,
+        link_costs: LinkCosts,
         sessions: SessionKeeper,
         data_path: DataPath,
         neighbours: Neighbours,
         members: Members,
     ) -> None:
-        self.routes: dict[PeerName, Route] = {}
-        """The way to every peer that can be reached."""
         self._our_name = our_name
         self._records = records
         self._links = links
+        self._link_costs = link_costs
         self._sessions = sessions
         self._data_path = data_path
         self._neighbours = neighbours
         self._members = members
         self._buckets = RelayBuckets()
+        self._graph = LinkGraph(our_name)
+        self._by_link = RouteTable(self._graph, our_name)
+        # By whom datagrams go on: neighbours that UDP reaches, whatever TCP does.
+        self._by_udp = RouteTable(self._graph, our_name)
+        self._views = NeighbourViews(self._graph)
+        # Those of whom something has changed since the sessions were brought in line.
+        self._changed: dict[PeerName, None] = {}
+        self._has_other_links = False
+        self._changed_at = -math.inf
+        self._is_at_work = False
 
-    def compute(self, now: float) -> None:
-        """Bring the table, the data path and the sessions in line with who is linked to whom."""
+    @property
+    def routes(self) -> Mapping[PeerName, Route]:
+        """The way to every peer that can be reached."""
+        return self._by_link.routes
+
+    def tree_children(self, source: PeerName, now: float) -> tuple[PeerName, ...] | None:
+        """The neighbours to pass a broadcast of ``source`` on to; None: not known, so to all.
+
+        The first question has the answer worked out, at `next_deadline`. While links change, peers
+        that know different ones would make a tree together that does not reach everybody.
+        """
+        children = self._views.children(source)
+        self._is_at_work = self._is_at_work or self._views.behind
+        return children if now >= self._changed_at + TREES_SETTLE_S else None
+
+    def forget_unasked(self) -> None:
+        """Drop what only `tree_children` needs, unless it was asked since the last call."""
+        self._views.forget_unasked()
+
+    def record_changed(self, peer: PeerName) -> None:
+        """What ``peer`` announces is another now, or nothing any more."""
+        record = self._records.get(peer)
+        self._mark(self._graph.announce(peer, record.costs if record is not None else {}))
+        self._changed[peer] = None
+
+    def link_changed(self, peer: PeerName) -> None:
+        """A link to ``peer`` has come or gone."""
+        self._changed[peer] = None
+
+    def follow(self, now: float) -> None:
+        """Work a while on bringing tables, data path and sessions in line with what has changed."""
+        self._follow_own_links()
+        if self._has_other_links:
+            self._has_other_links, self._changed_at = False, now
+        limit = LINKS_AT_ONCE
+        for table in (self._by_link, self._by_udp):
+            limit -= table.work(limit)
+        if not (self._by_link.behind or self._by_udp.behind):
+            self._bring_in_line(now)
+        if limit > 0:
+            self._views.work(limit)
+        self._is_at_work = self._by_link.behind or self._by_udp.behind or self._views.behind
+
+    def next_deadline(self, now: float) -> float | None:
+        """``now`` while there is work left: frames have their turn before it goes on.
+
+        What has just changed waits for `follow`, by when more may have.
+        """
+        return now if self._is_at_work else None
+
+    def _follow_own_links(self) -> None:
         linked = self._links.by_peer.keys()
-        announced: dict[PeerName, Collection[PeerName]] = {
-            name: record.links for name, record in self._records.items()
-        }
-        announced[self._our_name] = linked
-        for peer in linked:
-            # Our own links are facts, whether the other end has announced them yet or not.
-            announced[peer] = {self._our_name, *announced.get(peer, ())}
-        self.routes = shortest_routes(self._our_name, announced)
-        self._compute_next_hops(announced)
-        relayed = self.routes.keys() - linked
-        self._neighbours.follow(self.routes.keys(), now)
-        self._members.reachable = self.routes
+        costs = {peer: self._link_costs.of(peer) for peer in linked}
+        self._mark(self._graph.announce(self._our_name, costs))
+        self._by_udp.use_first_hops(frozenset(linked & self._data_path.direct_peers))
+        self._data_path.paths_changed = False
+
+    def _mark(self, peers: list[PeerName]) -> None:
+        self._has_other_links = self._has_other_links or bool(peers)
+        for table in (self._by_link, self._by_udp, self._views):
+            table.mark(peers)
+
+    def _bring_in_line(self, now: float) -> None:
+        """Act on what is another now than when this was last done."""
+        next_hops, by_udp = self._data_path.next_hops, self._by_udp
+        for peer in by_udp.changed:
+            if (route := by_udp.routes.get(peer)) is not None:
+                next_hops[peer] = route.via
+            else:
+                next_hops.pop(peer, None)
+        by_udp.changed.clear()
+        changed, self._changed = self._changed | self._by_link.changed, {}
+        self._by_link.changed.clear()
+        if changed:
+            self._members.reachable = self.routes
+            self._neighbours.follow(self.routes.keys(), now)
+        were_on_demand = self._data_path.on_demand
         self._data_path.on_demand = self._neighbours.is_crowded
         self._data_path.crowded = self._is_crowded()
-        # Sorted: a set has another order in every process, and equal inputs give equal bytes.
-        for peer in sorted(relayed):
-            self._reach_through_others(peer, now)
-        for pair in list(self._sessions):
-            if pair.peer not in self.routes:
-                self._sessions.peer_unreachable(pair.peer, gone=False, reason="no route", now=now)
+        if were_on_demand and not self._data_path.on_demand:
+            # From now on everybody has a session, not only those to whom the way is another.
+            changed |= dict.fromkeys(self.routes)
+        linked = self._links.by_peer
+        # Sorted, so that equal inputs give equal bytes whatever order they were found in.
+        for peer in sorted(changed):
+            if peer in linked:
+                continue
+            if peer in self.routes:
+                self._reach_through_others(peer, now)
+            else:
+                self._sessions.peer_unreachable(peer, gone=False, reason="no route", now=now)
 
     def _is_crowded(self) -> bool:
         """Whether we go without a session with everyone.
@@ -81,13 +172,6 @@ class Router:
         if self._data_path.on_demand:
             return True
         return self._data_path.crowded and not all(map(self._data_path.has_session, self.routes))
-
-    def _compute_next_hops(self, announced: Mapping[PeerName, Collection[PeerName]]) -> None:
-        """By whom datagrams go on: neighbours that UDP reaches, whatever TCP does."""
-        by_udp = self._links.by_peer.keys() & self._data_path.direct_peers
-        ways = shortest_routes(self._our_name, {**announced, self._our_name: by_udp})
-        self._data_path.next_hops = {peer: way.via for peer, way in ways.items()}
-        self._data_path.paths_changed = False
 
     def _reach_through_others(self, peer: PeerName, now: float) -> None:
         record = self._records.get(peer)

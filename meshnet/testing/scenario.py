@@ -6,7 +6,6 @@ make deep SEEDS=1..3000      # many of them
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Iterator, Mapping
 
 from attrs import define
@@ -19,6 +18,8 @@ from meshnet.testing.cluster import Cluster
 from meshnet.testing.faults import draw_faults, end_faults, schedule
 from meshnet.testing.host import Host
 from meshnet.testing.rng import SeededRng
+from meshnet.testing.slow_routes import slow_routes
+from meshnet.topology.records import TOPOLOGY, read_record
 
 PEERS = 12
 FAULTS = 8
@@ -170,27 +171,17 @@ def _complaints(cluster: Cluster) -> Iterator[str]:
             for row in host.engine.reports.connections()
             if row["path"] == "relay"
         }
-        for peer in sorted(relayed & _linked(host)):
+        for peer in sorted(relayed & set(host.engine.links.by_peer)):
             yield f"{host.nickname} goes through others to {names.get(peer, peer)}, its neighbour"
         for stranger in sorted(host.peers - names.keys()):
             yield f"{host.nickname} has a session with {stranger}, which is not there"
-    # Links stand at both ends, and each route is as short as the links allow.
-    links = {host.name: _linked(host) for host in hosts}
+    # Links stand at both ends, and each route is the best of those that the links allow.
+    links = {host.name: set(host.engine.links.by_peer) for host in hosts}
     for host in hosts:
         for other in sorted(links[host.name]):
             if host.name not in links.get(other, ()):
                 yield f"{host.nickname} has a link to {names.get(other, other)}, which has none"
-    distances = {name: _distances(name, links) for name in names}
-    for host in hosts:
-        routes = host.engine.routes()
-        hops = {peer: route.hops for peer, route in routes.items()}
-        wanted = {peer: n for peer, n in distances[host.name].items() if peer != host.name}
-        if hops != wanted:
-            yield f"{host.nickname} has routes that are not the shortest: {hops} for {wanted}"
-        for peer, route in routes.items():
-            beyond = distances.get(route.via, {}).get(peer)
-            if beyond != route.hops - 1:
-                yield f"{host.nickname} goes to {names.get(peer, peer)} by a detour"
+    yield from _bad_routes(hosts)
     yield from _differing(hosts)
     # What is known of all peers is the same everywhere.
     first = _known(hosts[0])
@@ -214,8 +205,30 @@ def _differing(hosts: list[Host]) -> Iterator[str]:
             yield f"{host.nickname} shows another set than {first.nickname}"
 
 
-def _linked(host: Host) -> set[PeerName]:
-    return {peer for peer, route in host.engine.routes().items() if route.via == peer}
+def _bad_routes(hosts: list[Host]) -> Iterator[str]:
+    """Routes that are not the best, not alike in both directions, or lead in a circle."""
+    announced = {host.name: _announced_costs(host) for host in hosts}
+    names = {host.name: host.nickname for host in hosts}
+    routes = {host.name: host.engine.routes() for host in hosts}
+    for host in hosts:
+        if (wanted := slow_routes(host.name, announced)) != (found := routes[host.name]):
+            yield f"{host.nickname} has routes that are not the best: {found} for {wanted}"
+        for peer, route in sorted(routes[host.name].items()):
+            back = routes.get(peer, {}).get(host.name)
+            if back is None or (back.cost, back.hops) != (route.cost, route.hops):
+                yield f"{host.nickname} pays {route} to {names.get(peer, peer)}, and back {back}"
+            passed, at = {host.name}, route.via
+            while at != peer and at not in passed and peer in routes.get(at, ()):
+                passed.add(at)
+                at = routes[at][peer].via
+            if at != peer:
+                yield f"{host.nickname} goes in a circle to {names.get(peer, peer)}"
+
+
+def _announced_costs(host: Host) -> Mapping[PeerName, int]:
+    fragment = host.engine.gossip.replica.get(TOPOLOGY, host.name)
+    assert fragment is not None, "everybody says something of itself"
+    return read_record(host.name, fragment.head.public_key, dict(fragment.tree)).costs
 
 
 def _known(host: Host) -> list[tuple[str, str, list[tuple[str, bool]]]]:
@@ -233,18 +246,6 @@ def _known(host: Host) -> list[tuple[str, str, list[tuple[str, bool]]]]:
 def _own_row(host: Host) -> PeerReport:
     [row] = [row for row in host.engine.reports.peers() if row["name"] == str(host.name)]
     return row
-
-
-def _distances(start: PeerName, links: Mapping[PeerName, set[PeerName]]) -> dict[PeerName, int]:
-    """How many links away each peer is: not by the code under test."""
-    distances, queue = {start: 0}, deque([start])
-    while queue:
-        peer = queue.popleft()
-        for other in sorted(links.get(peer, ())):
-            if other not in distances and peer in links.get(other, ()):
-                distances[other] = distances[peer] + 1
-                queue.append(other)
-    return distances
 
 
 def _deliver(cluster: Cluster, source: Host, hosts: list[Host], frame: bytes) -> None:

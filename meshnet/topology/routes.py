@@ -16,7 +16,7 @@ concerns is not looked at.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -82,7 +82,7 @@ class RouteTable:
         before = self._first_hops
         if before is None:
             self.mark(self._graph.neighbours(self._source))
-        else:
+        elif before != peers:
             self.mark(sorted(before ^ peers))
         self._first_hops = peers
 
@@ -195,27 +195,3 @@ def _better(one: Route | None, other: Route | None) -> Route | None:
     if one is None or (other is not None and other < one):
         return other
     return one
-
-
-def shortest_routes(
-    us: PeerName, links: Mapping[PeerName, Collection[PeerName]]
-) -> dict[PeerName, Route]:
-    """Routes from ``us`` to every peer that can be reached, by number of links.
-
-    ``links`` maps each peer to the neighbours it announces, ours included. Breadth first; costs one
-    look at each announced link.
-    """
-    routes: dict[PeerName, Route] = {}
-    reached = {us}
-    frontier: list[tuple[PeerName, PeerName | None]] = [(us, None)]
-    for hops in range(1, MAX_HOPS + 1):
-        following: list[tuple[PeerName, PeerName | None]] = []
-        for peer, via in frontier:
-            for neighbour in sorted(links.get(peer, ())):
-                if neighbour not in reached and peer in links.get(neighbour, ()):
-                    reached.add(neighbour)
-                    first = via if via is not None else neighbour
-                    routes[neighbour] = Route(hops, hops, first)
-                    following.append((neighbour, first))
-        frontier = following
-    return routes

@@ -9,8 +9,7 @@ import pytest
 
 from meshnet.discovery.neighbours import FULL_MESH_AFTER_S
 from meshnet.errors import DropReason
-from meshnet.ids import PeerName
-from meshnet.peering import broadcast
+from meshnet.peering import broadcast, routing
 from meshnet.testing import Cluster, Host
 from meshnet.wire.datagram import HEADER, PartType, pack_part, parse_parts
 from meshnet.wire.key_life import KeyLife
@@ -67,6 +66,23 @@ def drops(hosts: list[Host]) -> Counter[DropReason]:
     return sum((host.engine.counters.drops for host in hosts), Counter[DropReason]())
 
 
+def repeats(hosts: list[Host]) -> list[int]:
+    return [host.engine.counters.broadcasts_repeated for host in hosts]
+
+
+def know_no_trees(hosts: list[Host]) -> None:
+    for host in hosts:
+        host.engine._broadcast.tree_children = None
+
+
+def learn_trees(hosts: list[Host]) -> None:
+    """Wait until nothing has changed for a while, and have all ask for their part of each tree."""
+    cluster = hosts[0].cluster
+    cluster.run_for(routing.TREES_SETTLE_S)
+    Speech(hosts).everybody_says(1)
+    cluster.run_for(1.0)
+
+
 @pytest.mark.parametrize(("edges", "count"), TOPOLOGIES)
 def test_what_anybody_says_to_all_reaches_each_once_from_the_first_frame_on(
     edges: Edges, count: int
@@ -115,6 +131,7 @@ def test_ways_that_are_cut_and_mended_lose_and_repeat_nothing(seed: int) -> None
     edges = knotted(10, seed)
     hosts = settled(sparse(edges, 10, seed=seed))
     cluster = hosts[0].cluster
+    know_no_trees(hosts)  # By a tree all is lost until somebody sees that a link has gone.
     speech = Speech(hosts)
     drawn = cluster.rng.stream("cuts")
     for _ in range(4):
@@ -127,32 +144,52 @@ def test_ways_that_are_cut_and_mended_lose_and_repeat_nothing(seed: int) -> None
     assert speech.missing() == []
 
 
-def test_copies_are_one_for_each_peer_where_the_tree_is_known() -> None:
-    hosts = settled(sparse(edges := knotted(12, 3), 12))
-    names = {host.name: number for number, host in enumerate(hosts)}
-
-    def parents(source: int) -> dict[int, int]:
-        """For each its neighbour on a shortest way to ``source``."""
-        found, frontier = {source: source}, [source]
-        for one in frontier:
-            for other in range(12):
-                if {(one, other), (other, one)} & set(edges) and other not in found:
-                    found[other] = one
-                    frontier.append(other)
-        return found
-
-    def children(here: int, source: PeerName) -> tuple[PeerName, ...]:
-        way = parents(names[source])
-        return tuple(hosts[n].name for n, via in way.items() if via == here and n != here)
-
-    for number, host in enumerate(hosts):
-        host.engine._broadcast.tree_children = lambda source, n=number: children(n, source)
+@pytest.mark.parametrize(("edges", "count"), TOPOLOGIES)
+def test_copies_are_one_for_each_peer_where_the_tree_is_known(edges: Edges, count: int) -> None:
+    hosts = settled(sparse(edges, count))
+    cluster = hosts[0].cluster
+    learn_trees(hosts)
     speech = Speech(hosts)
+    repeated = repeats(hosts)
+    relayed = sum(host.engine.counters.broadcasts_passed_on for host in hosts)
     speech.everybody_says(3, every_s=0.3)
-    hosts[0].cluster.run_for(2.0)
+    cluster.run_for(2.0)
     assert speech.missing() == []
-    assert sum(host.engine.counters.broadcasts_repeated for host in hosts) == 0
+    # Not even a datagram came twice.
+    assert repeats(hosts) == repeated
+    assert sum(host.engine.counters.broadcasts_passed_on for host in hosts) > relayed
     assert not drops(hosts)
+
+
+def test_where_no_tree_is_known_copies_come_by_each_way() -> None:
+    hosts = settled(sparse(knotted(12, 3), 12))
+    know_no_trees(hosts)
+    repeated = repeats(hosts)
+    Speech(hosts).everybody_says()
+    hosts[0].cluster.run_for(1.0)
+    assert all(now > before for now, before in zip(repeats(hosts), repeated, strict=True))
+
+
+def test_trees_are_another_soon_after_a_link_has_gone() -> None:
+    hosts = settled(sparse(edges := knotted(12, 3), 12))
+    cluster = hosts[0].cluster
+    learn_trees(hosts)
+    for one, other in edges[::4]:
+        cluster.cut(hosts[one], hosts[other])
+        speech = Speech(hosts)
+        speech.everybody_says(10, every_s=0.2)  # What shows that it has gone.
+        speech = Speech(hosts)
+        speech.everybody_says(10, every_s=0.2)
+        cluster.run_for(2.0)
+        assert speech.missing() == []
+        learn_trees(hosts)
+        repeated = repeats(hosts)
+        speech.everybody_says()
+        cluster.run_for(1.0)
+        assert speech.missing() == []
+        assert repeats(hosts) == repeated
+        cluster.mend(hosts[one], hosts[other])
+        cluster.run_until(lambda: has_settled(hosts), within_s=60.0, every_s=0.1)
 
 
 def test_a_source_that_renews_its_key_or_begins_anew_loses_nothing() -> None:

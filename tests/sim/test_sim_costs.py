@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
+from typing import Any
 
 import pytest
 
 from meshnet.gossip.fragments import Head
-from meshnet.testing import Cluster, Host, Transport
-from meshnet.topology.cost import HOP_COST, parse_cost
+from meshnet.ids import PeerName
+from meshnet.peering import routing
+from meshnet.testing import Cluster, Host, Transport, settled
+from meshnet.topology.cost import HOP_COST, CostMeter, parse_cost
 from meshnet.topology.records import TOPOLOGY, link_key
 from support.samples import BROADCAST, ethernet, mac
 
@@ -111,3 +115,119 @@ def test_a_link_by_which_no_datagram_passes_costs_more() -> None:
     cluster.run_until(cluster.meshed, within_s=20.0)
     cluster.run_until(lambda: cost_seen(third, one, other) > 3 * HOP_COST, within_s=45.0)
     assert cost_seen(third, one, third) == HOP_COST
+
+
+def diamond(*, seed: int = 3) -> tuple[Host, Host, Host, Host]:
+    """Two hosts that reach each other only through one of two relays, of which one is used."""
+    cluster = Cluster(seed=seed, keep_packets=100)
+    one, other, *relays = cluster.add_many(4)
+    cluster.cut(one, other)
+    for relay in relays:
+        relay.connect(one)
+        relay.connect(other)
+    cluster.run_until(cluster.meshed, within_s=20.0)
+    cluster.run_for(40.0)
+    used, idle = sorted(relays, key=lambda relay: one.engine.routes()[other.name].via != relay.name)
+    assert used.name == one.engine.routes()[other.name].via
+    return one, other, used, idle
+
+
+def goes_by(relay: Host, *ends: Host) -> bool:
+    one, other = ends
+    routes = one.engine.routes()[other.name], other.engine.routes()[one.name]
+    return all(route.via == relay.name for route in routes) and routes[0].cost == routes[1].cost
+
+
+@pytest.mark.parametrize(
+    ("trouble", "within_s"),
+    [({"delay_s": 0.05}, 15.5), ({"loss": 0.2}, 60.0)],
+    ids=["slow", "lossy"],
+)
+def test_relayed_traffic_leaves_a_relay_whose_path_is_bad_and_stays_away(
+    trouble: dict[str, Any], within_s: float
+) -> None:
+    one, other, used, idle = diamond()
+    cluster = one.cluster
+    cluster.impair(used, other, **trouble)
+    cluster.run_until(lambda: goes_by(idle, one, other), within_s=within_s)
+    relayed = used.engine.counters.datagrams_relayed
+    # There is no way back while that lasts, though what is measured goes up and down.
+    for number in range(300):
+        one.send(ethernet(BROADCAST, mac(1), number.to_bytes(2, "big") * 25))
+        cluster.run_for(1.0)
+        assert goes_by(idle, one, other)
+    assert used.engine.counters.datagrams_relayed == relayed
+    assert len(other.frames) >= 295
+
+
+def test_without_costs_relayed_traffic_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CostMeter, "wanted_step", lambda self: 0)
+    one, other, used, _ = diamond()
+    one.cluster.impair(used, other, delay_s=0.05)
+    one.cluster.run_for(60.0)
+    assert goes_by(used, one, other)
+
+
+def test_a_detour_over_a_good_relay_is_taken_by_what_goes_through_others_only() -> None:
+    # A triangle with one slow side, and somebody behind it.
+    cluster = Cluster(seed=4, keep_packets=100)
+    one, relay, slow, behind = cluster.add_many(4)
+    cluster.cut(one, behind)
+    cluster.cut(relay, behind)
+    for host in (relay, slow):
+        host.connect(one)
+    slow.connect(relay)
+    behind.connect(slow)
+    cluster.impair(one, slow, delay_s=0.2)
+    cluster.run_until(cluster.meshed, within_s=20.0)
+    # What goes to a neighbour goes there itself, whatever the routes are. That is settled, too.
+    cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.5)
+    cluster.run_for(60.0)
+    assert settled(cluster)
+    assert one.engine.routes()[behind.name].via == relay.name
+    assert slow.engine.routes()[one.name].via == relay.name
+
+
+def test_routes_follow_a_link_change_within_a_fifth_of_a_second() -> None:
+    one, other, used, idle = diamond()
+    cluster = one.cluster
+    used.crash()
+    cluster.run_until(lambda: goes_by(idle, one, other), within_s=0.2)
+
+
+def test_work_on_routes_is_cut_into_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With slices of one link each, all that depends on routes comes about all the same."""
+    monkeypatch.setattr(routing, "LINKS_AT_ONCE", 1)
+    one, other, used, idle = diamond()
+    cluster = one.cluster
+    cluster.impair(used, other, delay_s=0.05)
+    cluster.run_until(lambda: goes_by(idle, one, other), within_s=15.5)
+    idle.crash()
+    cluster.run_until(lambda: goes_by(used, one, other), within_s=0.2)
+    cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.1)
+
+
+def children(at: Host, source: Host) -> tuple[PeerName, ...] | None:
+    found = at.engine._router.tree_children(source.name, at.cluster.now)
+    at.drain()
+    return found
+
+
+def test_a_tree_is_known_soon_after_it_is_asked_for_and_while_nothing_changes() -> None:
+    hosts = mesh_of(6)
+    cluster, source = hosts[0].cluster, hosts[0]
+    cluster.run_for(3.0)
+    assert [children(host, source) for host in hosts] == [None] * 6
+    cluster.run_for(0.1)
+    known = [children(host, source) or () for host in hosts]
+    assert sorted(itertools.chain(*known)) == sorted(host.name for host in hosts[1:])
+    # While somebody is on its way out, all pass everything on to all.
+    hosts[5].stop()
+    cluster.run_for(1.0)
+    assert [children(host, source) for host in hosts[:5]] == [None] * 5
+    cluster.run_for(2.0)
+    known = [children(host, source) or () for host in hosts[:5]]
+    assert sorted(itertools.chain(*known)) == sorted(host.name for host in hosts[1:5])
+    # Nobody asks any more: nothing is kept.
+    cluster.run_for(100.0)
+    assert children(source, source) is None

@@ -185,7 +185,7 @@ def test_an_explanation_has_every_cause_and_every_try() -> None:
         ],
         "link": "down",
         "connection": connection(path="relay"),
-        "route": {"peer": "ab" * 16, "via": "cd" * 16, "hops": 2},
+        "route": {"peer": "ab" * 16, "via": "cd" * 16, "hops": 2, "cost": 200},
         "attempts": [{"address": "x:1", "transport": "udp", "result": "no answer"}],
     }
     text = text_of(views.explanation(explained))

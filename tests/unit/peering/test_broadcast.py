@@ -96,7 +96,7 @@ def test_along_the_tree_it_goes_to_those_whom_this_peer_leads_to_and_else_to_all
     peer, source = alice(), dave()
     trees: list[tuple[PeerName, ...] | None] = [(CAROL.name,), (), None, (identity(9).name,)]
     for tree in trees:
-        peer.say.tree_children = dict.fromkeys([DAVE.name], tree).get
+        peer.say.tree_children = lambda source, now, known={DAVE.name: tree}: known.get(source)
         peer.hears(source.says(), identity(8))
     passed_on = [to for to, _ in peer.carrier.took(PartType.BROADCAST)]
     # The last of the trees leads to somebody without a session.

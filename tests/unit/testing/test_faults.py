@@ -105,7 +105,9 @@ def test_a_mesh_that_is_not_settled_is_told_of() -> None:
     assert settled(cluster) is False, "a session with nobody"
 
 
-def test_state_that_differs_and_routes_that_are_no_longer_right_are_told_of() -> None:
+def test_state_that_differs_and_routes_that_are_no_longer_right_are_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cluster = cluster_of(3)
     one, other, third = cluster.hosts
     cluster.cut(one, other)
@@ -117,8 +119,15 @@ def test_state_that_differs_and_routes_that_are_no_longer_right_are_told_of() ->
     assert "host2 shows another set than host1" in told
     cluster.mend()
     cluster.run_until(lambda: settled(cluster), within_s=60.0, every_s=0.1)
-    del one.engine.routes()[other.name]
-    assert "host1 has routes that are not the shortest" in "\n".join(unsettled(cluster))
+    right = one.engine.routes()
+    wrong = {**right, other.name: right[other.name]._replace(cost=50, via=third.name)}
+    monkeypatch.setattr(one.engine, "routes", lambda: wrong)
+    told = "\n".join(unsettled(cluster))
+    assert "host1 has routes that are not the best" in told
+    assert "host1 pays Route(cost=50" in told
+    round_about = {**third.engine.routes(), other.name: right[other.name]._replace(via=one.name)}
+    monkeypatch.setattr(third.engine, "routes", lambda: round_about)
+    assert "host1 goes in a circle to host2" in "\n".join(unsettled(cluster))
 
 
 def test_a_frame_to_one_that_reaches_others_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
