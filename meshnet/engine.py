@@ -506,7 +506,7 @@ class Engine:
         self.unicast.handle_timer(now)
         self._neighbours.handle_timer(now)
         if self.data_path.on_demand != self._neighbours.is_crowded:
-            self._router.compute(now)  # The mesh has been small for long enough.
+            self._router.follow(now)  # The mesh has been small for long enough.
         self._thinning.handle_timer(now)
         self._dial_due(now)
 
