@@ -44,9 +44,10 @@ from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.peering.broadcast import Broadcast
+from meshnet.peering.cross_checks import CrossChecks
 from meshnet.peering.data_path import Counters, Datagram, DataPath
-from meshnet.peering.link_costs import LinkCosts, Sample
-from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LINK_MOVED_S, LinkKeeper
+from meshnet.peering.link_costs import LinkCosts
+from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
 from meshnet.peering.members import Members
 from meshnet.peering.own_state import OwnState
@@ -85,9 +86,6 @@ from meshnet.wire.messages import (
 
 # Routes follow what is told of links this much later: one computation for many changes at once.
 ROUTES_DELAY_S = 0.02
-# A timer that is looked at this late: what came meanwhile may be lost, and the mesh may have moved
-# on without us.
-HELD_UP_S = 1.0
 # What others have changed is written down this often, so that a mesh that loses power as a whole
 # still knows what its lost peers had said.
 KEEP_INTERVAL_S = 30.0
@@ -208,6 +206,7 @@ class Engine:
             link_config, self, self._targets, self.counters, limit=config.conn_limit, rng=rng
         )
         self._linked = self.data_path.neighbours = self.links.by_peer
+        self._cross_checks = CrossChecks(self.links, self._sessions, self._link_costs)
         self._thinning = LinkThinning(self.name, self.links, self._neighbours, self._records)
         self._dials: list[Dial] = []
         self._timers: Timers[_Task] = Timers()
@@ -401,36 +400,11 @@ class Engine:
                 self.counters.drops[drop] += 1
         if self.data_path.has_news:
             self._sessions.drain_data_path(now)
-            self._mind_moves(now)
-            self._mind_costs(now)
+            self._take_up_findings(now)
         if self.data_path.paths_changed:
             self._router.follow(now)
         if self.data_path.messages:
             self._receive_messages(now)
-
-    def _mind_silence(self, now: float) -> None:
-        """Who does not answer by UDP is asked by its link, and gone if it does not answer either.
-
-        A host that loses power sends no RST: else TCP would wait for a quarter of an hour.
-        """
-        suspected, self._sessions.suspected = self._sessions.suspected, []
-        silent, self._sessions.silent = self._sessions.silent, []
-        for peer in suspected:
-            self.links.suspect(peer, now)
-        for peer in silent:
-            self.links.end_if_silent(peer, now)
-
-    def _mind_moves(self, now: float) -> None:
-        """Who is heard from elsewhere may have lost its link with its address: has it?"""
-        moved, self._sessions.moved = self._sessions.moved, []
-        for peer in moved:
-            self._suspect_link(peer, now)
-
-    def _suspect_link(self, peer: PeerName, now: float) -> None:
-        """The way to ``peer`` is another now: what still lives answers within two round trips."""
-        pair = self._sessions.pair(peer)
-        rtt_s = pair.rtt_s if pair is not None and pair.rtt_s is not None else 0.0
-        self.links.suspect(peer, now, wait_s=LINK_MOVED_S + 2 * rtt_s)
 
     def path_changed(self, now: float) -> None:
         """Our way to everybody may be another: an address or a route has changed, or we slept.
@@ -441,26 +415,12 @@ class Engine:
         if self._stopping:
             return
         self._now = now
-        self._sessions.path_changed(now)
-        for peer in sorted(self._linked):
-            self._suspect_link(peer, now)
+        self._cross_checks.path_changed(now)
         self._targets.retry_waiting(now)
         self._dial_due(now)
 
-    def _was_held_up(self, now: float) -> bool:
-        """Whether this turn comes so late that the machine slept, or we were stopped."""
-        deadlines = (self.links.next_deadline(), self._sessions.next_deadline())
-        return any(deadline is not None and now - deadline > HELD_UP_S for deadline in deadlines)
-
-    def _mind_costs(self, now: float) -> None:
-        """What datagrams have met on their way says what a link costs."""
-        if self._sessions.measured:
-            samples, self._sessions.measured = self._sessions.measured, []
-            linked = (sample for sample in samples if sample[0] in self._linked)
-            self._take_up_costs(linked, now, by_udp=True)
-
-    def _take_up_costs(self, samples: Iterable[Sample], now: float, *, by_udp: bool) -> None:
-        if self._link_costs.take_up(samples, now, by_udp=by_udp):
+    def _take_up_findings(self, now: float) -> None:
+        if self._cross_checks.take_up(now):
             self._links_changed(now)
 
     def _receive_messages(self, now: float) -> None:
@@ -478,7 +438,7 @@ class Engine:
 
     def handle_timer(self, now: float) -> None:
         self._now = now
-        if self._was_held_up(now):
+        if self._cross_checks.were_held_up(now):
             self.path_changed(now)
         self.links.handle_timer(now)
         routes_due = self._router.next_deadline(now) is not None
@@ -497,8 +457,7 @@ class Engine:
         self.channels.work(now)
         self._follow_gossip(now)
         self._sessions.handle_timer(now)
-        self._mind_silence(now)
-        self._mind_costs(now)
+        self._take_up_findings(now)
         if self.data_path.paths_changed or routes_due:
             self._router.follow(now)
         self.data_path.handle_timer(now)
@@ -643,20 +602,14 @@ class Engine:
 
     def link_idles(self, peer: PeerName, now: float) -> None:
         self.gossip.compare_with(peer)
-        if not self._is_direct(peer):
-            # No datagram measures the way to it.
-            self.links.ping(peer, now)
+        self._cross_checks.link_idles(peer, now)
 
     def link_to_give_up(self, newcomer: PeerName) -> PeerName | None:
         return self._thinning.link_to_give_up(newcomer)
 
     def link_ponged(self, peer: PeerName, rtt_s: float, now: float) -> None:
-        if not self._is_direct(peer):
-            self._take_up_costs([(peer, rtt_s)], now, by_udp=False)
-
-    def _is_direct(self, peer: PeerName) -> bool:
-        pair = self._sessions.pair(peer)
-        return pair is not None and pair.path == "direct"
+        if self._cross_checks.link_ponged(peer, rtt_s, now):
+            self._links_changed(now)
 
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         assert link.peer is not None, "who is not authenticated cannot send messages"
