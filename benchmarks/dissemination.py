@@ -120,6 +120,7 @@ class Crowd:
                 incarnation=1,
                 first_sequence=0,
                 told_by_writer=lambda writer, peer: peer in self._links[writer],
+                is_alive=lambda _peer: True,
             )
             gossip._spreading = way.kind(who.name, gossip.replica, gossip._neighbours)
             self.names.append(who.name)

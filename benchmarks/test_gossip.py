@@ -93,7 +93,14 @@ def test_ten_thousand_entries_into_a_dict(benchmark: BenchmarkFixture, tree: Tre
 def peers(tree: Tree) -> tuple[Gossip, Gossip]:
     """Two that hold the same."""
     made = [
-        Gossip(who, NETWORK, incarnation=1, first_sequence=0, told_by_writer=_nobody)
+        Gossip(
+            who,
+            NETWORK,
+            incarnation=1,
+            first_sequence=0,
+            told_by_writer=_nobody,
+            is_alive=lambda _peer: True,
+        )
         for who in (WRITER, READER)
     ]
     for gossip in made:

@@ -12,7 +12,15 @@ from urllib.parse import urlencode
 
 from meshnet.errors import ApiError
 from meshnet.paths import default_api_path
-from meshnet.report import Explanation, Pong, Reloaded, Report, TargetReport
+from meshnet.report import (
+    Explanation,
+    Pong,
+    Reloaded,
+    RemovedReport,
+    Report,
+    ResetReport,
+    TargetReport,
+)
 
 _TIMEOUT_S = 10.0
 
@@ -41,6 +49,15 @@ class Client:
         answer = self._call("POST", "/v1/forget?" + urlencode({"peer": addresses}, doseq=True))
         return cast(list[str], answer["forgotten"])
 
+    def rmpeer(self, peers: Sequence[str], *, data: bool = False) -> list[RemovedReport]:
+        """Have the whole mesh forget peers that are gone (name, prefix or nickname).
+
+        With ``data`` what they wrote in users' channels, too. All of them, or none.
+        """
+        query = urlencode({"peer": peers, "data": int(data)}, doseq=True)
+        answer = self._call("POST", f"/v1/rmpeer?{query}")
+        return cast(list[RemovedReport], answer["removed"])
+
     def explain(self, peer: str) -> Explanation:
         """Why a peer, or an address that is dialled, is connected as it is, or is not."""
         return cast(Explanation, self._call("GET", "/v1/explain?" + urlencode({"peer": peer})))
@@ -49,6 +66,22 @@ class Client:
         """One probe through the data session with ``peer`` (name, prefix or nickname)."""
         query = urlencode({"peer": peer, "seq": seq, "timeout_s": timeout_s})
         return cast(Pong, self._call("POST", f"/v1/ping?{query}"))
+
+    @property
+    def answers(self) -> bool:
+        """Whether there is a node; also where we may not ask it anything."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(self.path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            except OSError:
+                return True
+        return True
+
+    def reset(self) -> ResetReport:
+        """Have the node leave the mesh for good, remove its state, and end."""
+        return cast(ResetReport, self._call("POST", "/v1/reset"))
 
     def reload(self) -> Reloaded:
         """Have the node read its settings again, files included."""

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from meshnet.crdt.dots import Origin
-from meshnet.discovery.neighbours import DEFAULT_DEGREE, Neighbours
+from meshnet.discovery.neighbours import Neighbours
 from meshnet.discovery.targets import Targets, Trouble
 from meshnet.errors import (
     AuthenticationError,
@@ -37,17 +37,21 @@ from meshnet.events import (
     IdentityConflict,
     MtuDiffered,
     PeerDiscovered,
+    PeerRemoved,
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
-from meshnet.gossip.events import Changed, Contradicted, Ignored, WrittenElsewhere
+from meshnet.gossip.events import Changed, Contradicted, Ignored, Removed, WrittenElsewhere
 from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
+from meshnet.peering.absences import Absences
+from meshnet.peering.attendance import Attendance
 from meshnet.peering.broadcast import Broadcast
+from meshnet.peering.config import EngineConfig
 from meshnet.peering.cross_checks import CrossChecks
 from meshnet.peering.data_path import Counters, Datagram, DataPath
 from meshnet.peering.link_costs import LinkCosts
-from meshnet.peering.linking import DEFAULT_CONN_LIMIT, LinkKeeper
+from meshnet.peering.linking import LinkKeeper
 from meshnet.peering.links import Link, LinkId, LinkOutput
 from meshnet.peering.members import Members
 from meshnet.peering.own_state import OwnState
@@ -58,7 +62,6 @@ from meshnet.peering.thinning import LinkThinning
 from meshnet.peering.trusted import Subnet, TrustedSubnets
 from meshnet.peering.unicast import Unicast
 from meshnet.ports import Rng
-from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU
 from meshnet.switch.switch import SWEEP_INTERVAL_S, Switch
 from meshnet.timers import Timers
 from meshnet.topology.records import (
@@ -71,11 +74,8 @@ from meshnet.topology.records import (
 )
 from meshnet.topology.routes import Route
 from meshnet.values import Value
-from meshnet.wire.ciphers import DEFAULT_PREFERENCE, CipherId
 from meshnet.wire.crypto import x25519_public_of
 from meshnet.wire.cursor import MalformedError
-from meshnet.wire.identity import Identity
-from meshnet.wire.key_life import DEFAULT_KEY_LIFE, KeyLife
 from meshnet.wire.link import (
     LinkConfig,
 )
@@ -98,33 +98,6 @@ class _Task(enum.Enum):
     SWEEP = 1
     ROUTES = 2
     KEEP = 3
-
-
-class EngineConfig(Value, secret=("psk", "other_psks")):
-    """What one engine is. ``generation`` rises with each start from the same identity.
-
-    ``durable``: what is written to channels is acknowledged when the driver has put it on disk.
-    ``psk`` is offered; it and ``other_psks`` are accepted.
-    """
-
-    identity: Identity
-    psk: bytes
-    network: str = "meshnet"
-    nickname: str = ""
-    incarnation: int = 0
-    generation: int = 0
-    life: int = 0
-    endpoints: tuple[Endpoint, ...] = ()
-    overlay_mtu: int = DEFAULT_OVERLAY_MTU
-    ciphers: tuple[CipherId, ...] = DEFAULT_PREFERENCE
-    discovery: bool = True
-    capabilities: int = 0
-    durable: bool = False
-    key_life: KeyLife = DEFAULT_KEY_LIFE
-    conn_limit: int = DEFAULT_CONN_LIMIT
-    degree: int = DEFAULT_DEGREE
-    other_psks: tuple[bytes, ...] = ()
-    trusted_subnets: tuple[Subnet, ...] = ()
 
 
 class Dial(Value):
@@ -158,6 +131,7 @@ class Engine:
             incarnation=config.incarnation,
             first_sequence=first_number,
             told_by_writer=self._told_by_writer,
+            is_alive=self._is_alive,
             made_anew=(TOPOLOGY,),
         )
         # Dots begin anew with each start: no disk that was cloned or set back repeats one.
@@ -208,6 +182,8 @@ class Engine:
         self._linked = self.data_path.neighbours = self.links.by_peer
         self._cross_checks = CrossChecks(self.links, self._sessions, self._link_costs)
         self._thinning = LinkThinning(self.name, self.links, self._neighbours, self._records)
+        absences = Absences(config.peer_lease_s, config.absent_s, rng)
+        self.attendance = Attendance(self.name, self._records, self._linked, self.gossip, absences)
         self._dials: list[Dial] = []
         self._timers: Timers[_Task] = Timers()
         self._events: deque[Event] = deque()
@@ -231,6 +207,7 @@ class Engine:
             self._targets,
             self.gossip.replica,
             self._router,
+            absences,
         )
         self._loading = False
         self._stopping = False
@@ -332,6 +309,24 @@ class Engine:
         """
         return self._sessions.ping(peer, now)
 
+    def remove_peer(self, peer: PeerName, now: float, *, data: bool = False) -> int:
+        """Have the whole mesh forget a peer that is gone: how many entries were let go.
+
+        Its record goes, with ``data`` what it has written in users' channels, too. 0: there was
+        nothing. Raises LocalProtocolError for who is not gone.
+        """
+        self._now = now
+        entries = self.attendance.remove(peer, data=data, now=now)
+        self._follow_gossip(now)
+        return entries
+
+    def leave(self, now: float) -> None:
+        """As `stop`, for good: nobody shall remember us as a peer that is gone."""
+        self._stopping = True
+        self.own_state.stop()
+        self.gossip.remove(TOPOLOGY, self.name, now)
+        self.stop(now)
+
     def save(self, now: float) -> None:
         """Have all written down that is not yet; before `stop`."""
         self._now = now
@@ -402,7 +397,7 @@ class Engine:
             self._sessions.drain_data_path(now)
             self._take_up_findings(now)
         if self.data_path.paths_changed:
-            self._router.follow(now)
+            self._follow_routes(now)
         if self.data_path.messages:
             self._receive_messages(now)
 
@@ -449,6 +444,7 @@ class Engine:
             elif task is _Task.KEEP:
                 self.channels.keep_others_soon()
                 self._router.forget_unasked()
+                self.attendance.end_leases(now)
                 self._timers.set(_Task.KEEP, now + KEEP_INTERVAL_S)
             else:
                 routes_due = True
@@ -459,13 +455,13 @@ class Engine:
         self._sessions.handle_timer(now)
         self._take_up_findings(now)
         if self.data_path.paths_changed or routes_due:
-            self._router.follow(now)
+            self._follow_routes(now)
         self.data_path.handle_timer(now)
         self._broadcast.handle_timer(now)
         self.unicast.handle_timer(now)
         self._neighbours.handle_timer(now)
         if self.data_path.on_demand != self._neighbours.is_crowded:
-            self._router.follow(now)  # The mesh has been small for long enough.
+            self._follow_routes(now)  # The mesh has been small for long enough.
         self._thinning.handle_timer(now)
         self._dial_due(now)
 
@@ -551,15 +547,18 @@ class Engine:
         """The way to every peer that can be reached."""
         return self._router.routes
 
-    def find_peers(self, text: str) -> list[PeerName]:
+    def find_peers(self, text: str, *, gone: bool = False) -> list[PeerName]:
         """Other peers by name, by a front part of it (8 digits or more), or by nickname.
 
-        Of several with one nickname only those that frames reach, if there are any.
+        Of several only those that frames reach, if there are any; with ``gone`` only those that
+        are.
         """
         others = [record for name, record in self._records.items() if name != self.name]
         found = [record.name for record in others if record.nickname == text]
         if not found and len(text) >= 8:
             found = [record.name for record in others if str(record.name).startswith(text)]
+        if gone:
+            return [name for name in found if self.attendance.absences.get(name)] or found
         return [name for name in self.reachable_peers() if name in found] or found
 
     @property
@@ -571,6 +570,7 @@ class Engine:
 
     def link_up(self, link: Link, *, first: bool, now: float) -> None:
         assert link.authenticated is not None, "only authenticated links are told of"
+        self.attendance.links_changed()
         who = link.authenticated
         if not first:
             self.gossip.neighbour_down(who.peer)
@@ -590,6 +590,7 @@ class Engine:
             self._links_changed(now)
 
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
+        self.attendance.links_changed()
         self.gossip.neighbour_down(peer)
         self._link_costs.forget(peer)
         if goodbye or self._stopping:
@@ -598,7 +599,7 @@ class Engine:
             self._router.link_changed(peer)
             self._links_changed(now)
             # At once, since what went that way is lost until then.
-            self._router.follow(now)
+            self._follow_routes(now)
 
     def link_idles(self, peer: PeerName, now: float) -> None:
         self.gossip.compare_with(peer)
@@ -636,12 +637,24 @@ class Engine:
                 self.channels.follow(event)
                 if event.channel == TOPOLOGY and event.writer != self.name:
                     self._record_changed(event.writer, now)
+            elif isinstance(event, Removed):
+                self._follow_removal(event, now)
             elif isinstance(event, Ignored):
                 self._ignore(event.carrier, event.reason, event.text)
             elif isinstance(event, Contradicted):
                 self._events.append(IdentityConflict(event.writer))
             elif isinstance(event, WrittenElsewhere):
                 self.own_state.written_elsewhere(event, now)
+
+    def _follow_removal(self, event: Removed, now: float) -> None:
+        if event.writer == self.name:
+            return  # We take leave: what we know of ourselves goes with us.
+        self.channels.follow_removal(event)
+        record = self._records.get(event.writer)
+        nickname = record.nickname if record is not None else ""
+        self._events.append(PeerRemoved(event.writer, nickname, event.channel, event.by))
+        if event.channel == TOPOLOGY:
+            self._forget_record(event.writer, now)
 
     def _record_changed(self, writer: PeerName, now: float) -> None:
         """What a peer says of itself, or whom it is linked to, is another now."""
@@ -659,6 +672,8 @@ class Engine:
             self._forget_record(writer, now)
             return
         self._records[writer] = record
+        if known is None or known.links != record.links:
+            self.attendance.links_changed()
         if known is None:
             self._events.append(PeerDiscovered(writer, record.nickname, self._loading))
         ours, theirs = self.config.overlay_mtu, record.overlay_mtu
@@ -689,6 +704,7 @@ class Engine:
     def _forget_record(self, writer: PeerName, now: float) -> None:
         """What it says of itself now does not count, so it says nothing."""
         if self._records.pop(writer, None) is not None:
+            self.attendance.links_changed()
             self._targets.set_discovered(writer, (), now)
             self._router.record_changed(writer)
             self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
@@ -704,6 +720,14 @@ class Engine:
         return fragment is not None and fragment.tree.get(link_key(peer)) is not None
 
     # Routes, and who is where.
+
+    def _follow_routes(self, now: float) -> None:
+        self._router.follow(now)
+        if self._router.next_deadline(now) is None:
+            self.attendance.follow(self._router.routes.keys(), now)
+
+    def _is_alive(self, peer: PeerName) -> bool:
+        return self.attendance.is_alive(peer)
 
     def _links_changed(self, now: float) -> None:
         if not self._stopping:

@@ -146,3 +146,4 @@ class DropReason(enum.Enum):
     BAD_FRAGMENT = "bad_fragment"
     BAD_ENTRY = "bad_entry"
     STATE_FULL = "state_full"
+    NOT_GONE = "not_gone"

@@ -56,6 +56,19 @@ class PeerDiscovered(Value):
     remembered: bool = False
 
 
+class PeerRemoved(Value):
+    """What ``peer`` had written in ``channel`` is forgotten, by the word of ``by``.
+
+    Its record where that is ``topology``: ``by`` waited for the end of its lease, or a person there
+    removed it; where it is ``peer``'s own word, it has left for good.
+    """
+
+    peer: PeerName
+    nickname: str
+    channel: ChannelId
+    by: PeerName
+
+
 class ContentIgnored(Value):
     """Replicated content that does not count: of ``source``, or brought by it."""
 
@@ -185,6 +198,7 @@ Event = (
     | LinkRefused
     | DialFailed
     | PeerDiscovered
+    | PeerRemoved
     | ContentIgnored
     | IdentityConflict
     | MtuDiffered

@@ -7,7 +7,7 @@ keep it copies it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 Rng = Callable[[int], bytes]
@@ -71,6 +71,16 @@ class StatePort(Protocol):
 
     def keep_targets(self, targets: Sequence[str]) -> None:
         """Keep these addresses in place of those before, durably. Raises StateError."""
+        ...
+
+    @property
+    def absent_s(self) -> Mapping[str, float]:
+        """How long peers, by their names as text, had been gone when it was kept last; none at
+        first."""
+        ...
+
+    def keep_absent_s(self, absent_s: Mapping[str, float]) -> None:
+        """Keep these in place of those before, durably. Raises StateError."""
         ...
 
     @property

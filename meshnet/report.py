@@ -17,12 +17,26 @@ class PeerConnection(TypedDict):
     established: bool
 
 
+class GoneReport(TypedDict):
+    """A peer that no route reaches.
+
+    ``reason``: it has said ``goodbye``, was ``lost``, or is known from before our start and was
+    ``not_seen`` since. ``for_s``: how long, as far as we saw it, in lives of ours before this one,
+    too. ``forgotten_in_s``: the rest of its lease; null without one (``--peer-lease never``).
+    """
+
+    reason: Literal["goodbye", "lost", "not_seen"]
+    for_s: float
+    forgotten_in_s: float | None
+
+
 class PeerReport(TypedDict):
-    """One known peer. ``connections`` are those we see ourselves: ours."""
+    """One known peer. ``connections`` are those it announces; ``gone`` is null if it is there."""
 
     name: str
     nickname: str
     reachable: bool
+    gone: GoneReport | None
     connections: list[PeerConnection]
 
 
@@ -212,6 +226,21 @@ class Pong(TypedDict):
 
     seq: int
     rtt_ms: float | None
+
+
+class RemovedReport(TypedDict):
+    """One peer that `rmpeer` had the mesh forget: ``entries`` were let go."""
+
+    name: str
+    nickname: str
+    entries: int
+
+
+class ResetReport(TypedDict):
+    """A peer that has left the mesh for good; its node ends now, and removes ``state_dir``."""
+
+    name: str
+    state_dir: str
 
 
 class Reloaded(TypedDict):

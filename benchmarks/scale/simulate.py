@@ -12,8 +12,8 @@ from typing import Any, TypedDict
 from attrs import define
 
 from meshnet.crdt import LwwMap
-from meshnet.engine import EngineConfig
 from meshnet.ids import ChannelId, PeerName
+from meshnet.peering.config import EngineConfig
 from meshnet.testing import Cluster, Host, SeededRng
 from scale.traffic import Meter
 

@@ -11,6 +11,7 @@ from attrs import Attribute, define, field, validators
 from meshnet.discovery.neighbours import DEFAULT_DEGREE, MIN_DEGREE
 from meshnet.errors import ConfigError
 from meshnet.ids import Endpoint, split_host_port
+from meshnet.peering.absences import DEFAULT_PEER_LEASE_S
 from meshnet.peering.linking import DEFAULT_CONN_LIMIT
 from meshnet.peering.trusted import Subnet, parse_subnet
 from meshnet.switch.ethernet import DEFAULT_OVERLAY_MTU, MAX_OVERLAY_MTU, MIN_OVERLAY_MTU
@@ -24,6 +25,8 @@ DEFAULT_PORT = 6783
 MAX_NETWORK_BYTES = 64
 # Our choice. Each costs 0.1 to 0.3 s at a start, and a try with each handshake that fits none.
 MAX_SECRETS = 8
+# Our choice: leases are looked at every half minute.
+MIN_PEER_LEASE_S = 60.0
 
 T = TypeVar("T")
 
@@ -91,8 +94,9 @@ class MeshConfig:
     most; others are reached through them. ``degree``: in a mesh of more peers, links are closed
     that neither end needs while there are more than so many. ``ciphers``: in order of preference;
     by default measured. ``rekey_after_s``: the age at which keys are renewed, in seconds, at most
-    the default; at one and a half times that they are refused. ``trusted_subnets`` (CIDR): frames
-    to and from peers in these are **not encrypted**, where the other end trusts our address
+    the default; at one and a half times that they are refused. ``peer_lease_s``: a peer that is
+    gone for so long is forgotten, by the whole mesh; None: never. ``trusted_subnets`` (CIDR):
+    frames to and from peers in these are **not encrypted**, where the other end trusts our address
     likewise.
     """
 
@@ -122,6 +126,9 @@ class MeshConfig:
         validator=validators.optional(_are("members of CipherId", CipherId)),
     )
     rekey_after_s: float = field(default=REKEY_AFTER_S, validator=_is("a number", int, float))
+    peer_lease_s: float | None = field(
+        default=DEFAULT_PEER_LEASE_S, validator=_is("a number, or None", int, float, NoneType)
+    )
     trusted_subnets: tuple[str, ...] = field(default=(), converter=_texts, validator=_ADDRESSES)
 
     def __attrs_post_init__(self) -> None:
@@ -160,6 +167,9 @@ class MeshConfig:
         if not 0 < self.rekey_after_s <= REKEY_AFTER_S:
             limit = f"more than 0 and at most {REKEY_AFTER_S:.0f} s"
             raise ConfigError(f"rekey_after_s {self.rekey_after_s}: use {limit}")
+        if self.peer_lease_s is not None and not self.peer_lease_s >= MIN_PEER_LEASE_S:
+            limit = f"{MIN_PEER_LEASE_S:.0f} s or more, or never"
+            raise ConfigError(f"peer-lease {self.peer_lease_s}: use {limit}")
         if len(self.advertise) > MAX_ENDPOINTS:
             raise ConfigError(f"at most {MAX_ENDPOINTS} addresses can be advertised")
         self.listen_address()

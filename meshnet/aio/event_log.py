@@ -27,6 +27,7 @@ from meshnet.events import (
     MessageReceived,
     MtuDiffered,
     PeerDiscovered,
+    PeerRemoved,
     ProbeAnswered,
     SessionEstablished,
     SessionLost,
@@ -71,6 +72,12 @@ class EventLog:
             case PeerDiscovered(peer, nickname, remembered):
                 said = "peer known from before" if remembered else "peer discovered"
                 _log.info(said, extra={"peer": peer.short, "nickname": nickname})
+            case PeerRemoved(peer, nickname, channel, by):
+                fields = {"peer": peer.short, "nickname": nickname}
+                fields |= {"channel": channel.name, "remover": by.short}
+                self._tell_seldom(
+                    "peer left for good" if by == peer else "peer removed", fields, logging.INFO
+                )
             case ContentIgnored(source, drop, text):
                 fields = {"peer": source.short, "reason": drop.value, "text": text}
                 self._warn_seldom("content ignored", fields)

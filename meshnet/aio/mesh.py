@@ -25,11 +25,12 @@ from meshnet.aio.driver import Driver
 from meshnet.aio.event_log import EventLog
 from meshnet.aio.finish import finish
 from meshnet.aio.journal import read_journal
+from meshnet.aio.kept_absences import KeptAbsences
 from meshnet.aio.kept_targets import KeptTargets
 from meshnet.aio.messages import PostOffice, Reader
 from meshnet.aio.sockets import listen
 from meshnet.crdt.base import Lattice
-from meshnet.engine import Engine, EngineConfig
+from meshnet.engine import Engine
 from meshnet.errors import ConfigError, LocalProtocolError
 from meshnet.events import (
     ChannelChanged,
@@ -42,6 +43,7 @@ from meshnet.events import (
 )
 from meshnet.gossip.channels import LatticeT
 from meshnet.ids import ChannelId, Endpoint, PeerName, join_host_port
+from meshnet.peering.config import EngineConfig
 from meshnet.peering.event_counts import EventCounts
 from meshnet.ports import FramePort, StatePort
 from meshnet.report import Explanation, RefusalReport, Report, TargetReport
@@ -61,6 +63,7 @@ _FIXED = (
     "rekey_after_s",
     "conn_limit",
     "degree",
+    "peer_lease_s",
 )
 _log = logging.getLogger("meshnet")
 # As libraries do: who runs a mesh in a program decides what becomes of its log.
@@ -95,6 +98,7 @@ class Mesh:
         self._port = port
         self._state = state
         self._kept_targets: KeptTargets | None = None
+        self._kept_absences: KeptAbsences | None = None
         self._engine: Engine | None = None
         self._driver: Driver | None = None
         self._listen = ("", 0)
@@ -140,6 +144,8 @@ class Mesh:
                 key_life=KeyLife(config.rekey_after_s),
                 conn_limit=config.conn_limit,
                 degree=config.degree,
+                peer_lease_s=config.peer_lease_s,
+                absent_s=self._absent_s(),
                 trusted_subnets=config.subnets(),
             )
             journal, kept = await read_journal(self._state)
@@ -160,10 +166,15 @@ class Mesh:
             raise
         if state is not None:
             # Only now: it writes beside us, and who fails to start gives the state back at once.
+            self._kept_absences = KeptAbsences(state, self._engine)
             self._kept_targets = KeptTargets(state)
             for target in unusable:
                 self._kept_targets.drop(target)
         return self
+
+    def _absent_s(self) -> dict[PeerName, float]:
+        kept = self._state.absent_s if self._state is not None else {}
+        return {PeerName.parse(name): gone_s for name, gone_s in kept.items()}
 
     def _connect_kept(self, engine: Engine) -> list[str]:
         """Dial what earlier lives were given; those that are no addresses, as others once kept."""
@@ -196,6 +207,8 @@ class Mesh:
         try:
             await driver.stop()
         finally:
+            if self._kept_absences is not None:
+                await self._kept_absences.stop()
             await self.targets_kept()
 
     def _end(self, driver: Driver) -> None:
@@ -400,9 +413,32 @@ class Mesh:
             raise LocalProtocolError(_NOT_STARTED)
         raise await asyncio.shield(self._driver.failure)
 
-    def find_peers(self, text: str) -> list[PeerName]:
-        """Peers by name, by the first 8 digits or more of it, or by nickname."""
-        return self._running.find_peers(text)
+    def find_peers(self, text: str, *, gone: bool = False) -> list[PeerName]:
+        """Peers by name, by the first 8 digits or more of it, or by nickname.
+
+        Of several the connected ones, if there are any; with ``gone`` those that are gone.
+        """
+        return self._running.find_peers(text, gone=gone)
+
+    def remove_peer(self, peer: PeerName, *, data: bool = False) -> int:
+        """Have the whole mesh forget a peer that is gone; how many entries were let go.
+
+        Its record goes; with ``data`` all that it has written in channels, too. Who comes back is
+        as new. Raises LocalProtocolError for a peer that is not gone, ConfigError for what is no
+        PeerName.
+        """
+        _check_peer_name(peer)
+        entries = self._running.remove_peer(peer, time.monotonic(), data=data)
+        self._drain()
+        return entries
+
+    def leave(self) -> None:
+        """Say goodbye for good: nobody shall remember this peer as one that is gone.
+
+        Then end the mesh, and throw its state away. What it wrote in channels stays with others.
+        """
+        self._running.leave(time.monotonic())
+        self._drain()
 
     async def ping(self, peer: PeerName, *, timeout_s: float = 1.0) -> float | None:
         """Round trip through the data session in seconds; None: no session, or no answer.
@@ -462,7 +498,7 @@ class Mesh:
             "interface": self._interface,
             "overlay_addresses": [str(address) for address in self._own_addresses],
             "mtu": self.config.mtu,
-            "peers": engine.reports.peers(),
+            "peers": engine.reports.peers(time.monotonic()),
             "connections": connections,
             "routes": engine.reports.route_list(),
             "channels": engine.reports.channels(),

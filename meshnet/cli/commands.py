@@ -12,6 +12,7 @@ import click
 
 from meshnet.cli import views
 from meshnet.cli.genkey import genkey
+from meshnet.cli.reset import reset
 from meshnet.cli.show import show
 from meshnet.client import Client
 from meshnet.report import Pong
@@ -173,6 +174,22 @@ def forget(addresses: tuple[str, ...], api: Path | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("wanted", nargs=-1, required=True, metavar="PEER...")
+@click.option("--data", is_flag=True, help="What they wrote in users' channels, too.")
+@node_options
+def rmpeer(wanted: tuple[str, ...], data: bool, api: Path | None, as_json: bool) -> None:
+    """Have the whole mesh forget peers that are gone for good.
+
+    PEER is a nickname, a name, or the first 8 digits of one or more.
+    """
+    removed = Client(api).rmpeer(wanted, data=data)
+    if as_json:
+        show(lambda: {"removed": removed}, as_json)
+    for row in () if as_json else removed:
+        click.echo(views.removed(row))
+
+
+@cli.command()
 @click.argument("peer")
 @click.option("-c", "--count", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--timeout", "timeout_s", type=_Seconds(0.01, 5.0), default=1.0)
@@ -212,3 +229,4 @@ def reload(api: Path | None, as_json: bool) -> None:
 
 
 cli.add_command(genkey)
+cli.add_command(reset)

@@ -11,7 +11,15 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from meshnet.report import ConnectionReport, Explanation, Pong, Report, TargetReport
+from meshnet.report import (
+    ConnectionReport,
+    Explanation,
+    GoneReport,
+    Pong,
+    RemovedReport,
+    Report,
+    TargetReport,
+)
 
 # Wider than any line: nothing is wrapped.
 _PIPE_WIDTH = 10_000
@@ -57,7 +65,9 @@ def status(report: Report) -> Table:
     add_row(table, "TAP", f"{tap}, overlay MTU {report['mtu']}")
     own = (a for a in report["overlay_addresses"] if not ip_address(a).is_link_local)
     add_row(table, "Overlay", ", ".join(own) or "no address")
-    add_row(table, "Peers", f"{len(report['peers'])} known, us included")
+    gone = sum(peer["gone"] is not None for peer in report["peers"])
+    known = f"{len(report['peers'])} known, us included"
+    add_row(table, "Peers", known + (f"; {gone} gone" if gone else ""))
     add_row(table, "Channels", str(len(report["channels"])))
     add_row(table, "Connections", counts or "none")
     clear = sum(_is_clear(row) for row in report["connections"])
@@ -75,11 +85,46 @@ def status(report: Report) -> Table:
 
 def peers(report: Report) -> Listing:
     """All peers known."""
-    table = Listing("NAME", "NICKNAME", "REACHABLE")
+    table = Listing("NAME", "NICKNAME", "REACHABLE", "GONE")
     for peer in report["peers"]:
         ours = " (us)" if peer["name"] == report["name"] else ""
-        add_row(table, peer["name"], peer["nickname"] + ours, "yes" if peer["reachable"] else "no")
+        reachable = "yes" if peer["reachable"] else "no"
+        add_row(table, peer["name"], peer["nickname"] + ours, reachable, _gone(peer["gone"]))
     return table
+
+
+def removed(row: RemovedReport) -> str:
+    """One peer that was removed, or had been."""
+    name = row["nickname"] or row["name"]
+    if not row["entries"]:
+        return f"{name}: nothing is held of it"
+    return f"{name}: removed, {row['entries']} entries let go"
+
+
+def _gone(row: GoneReport | None) -> str:
+    """Why a peer is gone, for how long, and how much longer it is remembered."""
+    if row is None:
+        return "-"
+    since = span(row["for_s"])
+    said = {
+        "goodbye": f"stopped {since} ago",
+        "lost": f"lost {since} ago",
+        "not_seen": f"not seen for {since}",
+    }[row["reason"]]
+    left_s = row["forgotten_in_s"]
+    return said if left_s is None else f"{said}, forgotten in {span(left_s)}"
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest unit.
+
+    >>> span(3 * 86400 + 5)
+    '3 d'
+    """
+    for unit, unit_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def connections(report: Report) -> Listing:

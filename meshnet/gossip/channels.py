@@ -20,7 +20,7 @@ from meshnet.crdt.dots import Origin
 from meshnet.errors import ConfigError, LocalProtocolError, StateError
 from meshnet.events import ChannelChanged, UpdatesKept, UpdatesLost
 from meshnet.gossip.comparison import Comparison
-from meshnet.gossip.events import Changed
+from meshnet.gossip.events import Changed, Removed
 from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fold import Fold, overlook
 from meshnet.gossip.fragments import (
@@ -412,6 +412,9 @@ class Channels:
         for channel, writer in self._unkept:
             newest = self._gossip.replica.get(channel, writer)
             if newest is None:
+                removal = self._keeper.record_of_removal(channel, writer)
+                if removal is not None:
+                    self._records.append(removal)
                 continue
             fragment = self._keeper.prepared(channel, writer) or newest
             if fragment is not newest:
@@ -438,6 +441,14 @@ class Channels:
         opened = self._open.get(event.channel)
         if opened is not None:
             opened.trees[event.writer] = event.now
+            opened.changed(event.writer)
+
+    def follow_removal(self, event: Removed) -> None:
+        """A fragment of somebody else was let go: what it said counts no more."""
+        self._unkept[event.channel, event.writer] = None
+        opened = self._open.get(event.channel)
+        if opened is not None:
+            opened.trees[event.writer] = EMPTY
             opened.changed(event.writer)
 
     def take_back(self, channel: ChannelId, fragment: Fragment) -> None:

@@ -40,4 +40,13 @@ class WrittenElsewhere(Value):
     fragment: Fragment
 
 
-GossipEvent = Changed | Ignored | Contradicted | WrittenElsewhere
+class Removed(Value):
+    """``writer``'s fragment was let go, by the word of ``by``; these were its entries."""
+
+    channel: ChannelId
+    writer: PeerName
+    by: PeerName
+    before: Tree
+
+
+GossipEvent = Changed | Removed | Ignored | Contradicted | WrittenElsewhere

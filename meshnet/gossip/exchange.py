@@ -21,6 +21,7 @@ from meshnet.gossip.events import (
     Contradicted,
     GossipEvent,
     Ignored,
+    Removed,
     WrittenElsewhere,
 )
 from meshnet.gossip.fetch import Fetch, Unusable
@@ -58,6 +59,14 @@ from meshnet.gossip.messages import (
     place_of,
 )
 from meshnet.gossip.neighbour import MAX_FETCHES, Neighbour, pop_first
+from meshnet.gossip.removals import (
+    Removal,
+    Removals,
+    pack_removal,
+    parse_removal,
+    sign_removal,
+    verify_removal,
+)
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
 from meshnet.gossip.spreading import Spreading
 from meshnet.gossip.superseded import Superseded
@@ -94,7 +103,8 @@ class Gossip:
     tells it by itself. Pure: call `receive` and such, and `handle_timer` at `next_deadline`; then
     drain `messages_to_send` and `next_event`; while `has_more_to_send`, call `messages_to_send`
     again soon. ``made_anew``: channels of which our part begins anew with each start, so nothing of
-    it can be lost.
+    it can be lost. ``is_alive(peer)``: whether the mesh sees that peer, whose fragments nobody
+    shall remove then.
     """
 
     def __init__(
@@ -105,14 +115,17 @@ class Gossip:
         incarnation: int,
         first_sequence: int,
         told_by_writer: Callable[[PeerName, PeerName], bool],
+        is_alive: Callable[[PeerName], bool],
         made_anew: Collection[ChannelId] = (),
     ) -> None:
         self.replica = Replica()
+        self.removals = Removals()
         self._identity = identity
         self._network_id = network_id
         self._incarnation = incarnation
         self._first_sequence = first_sequence
         self._told_by_writer = told_by_writer
+        self._is_alive = is_alive
         self._made_anew = made_anew
         # The greatest sequence of an earlier start whose fragment ours takes account of.
         self._recalled: dict[ChannelId, int] = {}
@@ -160,6 +173,25 @@ class Gossip:
     def go_above(self, channel: ChannelId, sequence: int) -> None:
         """Our next fragment of ``channel`` shall have a greater sequence than this."""
         self._sequences[channel] = max(self._sequences.get(channel, 0), sequence)
+
+    # Removing what peers that are gone have left.
+
+    def remove(self, channel: ChannelId, writer: PeerName, now: float) -> None:
+        """Let go of a fragment that is held, and have everybody else do so."""
+        fragment = self.replica.get(channel, writer)
+        if fragment is not None:
+            removal = sign_removal(self._identity, self._network_id, channel, fragment.head)
+            self._stirred = True
+            self._let_go(removal, None, now)
+
+    def revive(self) -> None:
+        """Take up again what was removed of peers that turn out to be alive."""
+        void = [removal.key for removal in self.removals if not self._counts(removal)]
+        for key in void:
+            self.removals.let_go(key)
+        if void:
+            self._stirred = True
+            self._ask_others(None)
 
     # Neighbours.
 
@@ -216,6 +248,8 @@ class Gossip:
             if len(neighbour.requests) > 2 * MAX_FETCHES:
                 raise MalformedError("more requests than answers were waited for")
             neighbour.requests.append(parse_want(body))
+        elif kind is MessageType.REMOVAL:
+            self._receive_removal(neighbour, parse_removal(body), now)
         elif kind is MessageType.NODES:
             nodes = parse_nodes(body)
             if nodes.tree is None:
@@ -270,6 +304,9 @@ class Gossip:
             key = pop_first(neighbour.to_remind)
             old = self._superseded.get(key)
             return (MessageType.DELTA, pack_announcement(key[0], old.head)) if old else None
+        if neighbour.removed:
+            removal = self.removals.get(pop_first(neighbour.removed))
+            return (MessageType.REMOVAL, pack_removal(removal)) if removal is not None else None
         if neighbour.requests:
             return self._answer(neighbour.requests.popleft())
         if neighbour.feed_due:
@@ -375,6 +412,12 @@ class Gossip:
             if delta.base is not None:
                 self._spreading.told_twice(neighbour, head.writer)
             return
+        removal = self.removals.covering(channel, head)
+        if removal is not None:
+            if self._counts(removal):
+                neighbour.removed[key] = None
+                return
+            self.removals.let_go(key)
         fetching = self._fetches.get(key)
         on_its_way = (
             fetching is not None
@@ -489,7 +532,7 @@ class Gossip:
         if fetching is not None:
             self.coming_bytes -= fetching.fetch.held_bytes
 
-    def _ask_others(self, gone: PeerName) -> None:
+    def _ask_others(self, gone: PeerName | None) -> None:
         """Others have announced what ``gone`` does not give us, and were not asked for it."""
         for neighbour in self._neighbours.values():
             if neighbour.peer != gone:
@@ -542,6 +585,7 @@ class Gossip:
             return
         key = (channel, writer)
         self._hold_superseded(channel, fragment.head)
+        self.removals.let_go(key)
         before = self.replica.put(channel, fragment)
         fetching = self._fetches.get(key)
         if fetching is not None and fetching.fetch.head.order <= fragment.head.order:
@@ -556,6 +600,54 @@ class Gossip:
             elif not self._told_by_writer(writer, neighbour.peer):
                 self._spreading.pass_on(neighbour, key, self._now)
         self._events.append(Changed(channel, writer, before, fragment.tree))
+
+    def _receive_removal(self, neighbour: Neighbour, removal: Removal, now: float) -> None:
+        channel, head, key = removal.channel, removal.head, removal.key
+        mine, fetching = self.replica.get(*key), self._fetches.get(key)
+        if mine is None and fetching is None:
+            return  # Nothing to let go of, so nothing to remember: who has it is told by others.
+        if mine is not None and mine.head.order > head.order:
+            neighbour.told.pop(key, None)
+            neighbour.due[key] = None
+            return
+        ours = head.writer == self._identity.name
+        if not (ours and removal.is_farewell) and not self._counts(removal):
+            text = f"{removal.by.short} removes {head.writer.short}, which is not gone"
+            self._ignore(neighbour, DropReason.NOT_GONE, text)
+            return
+        try:
+            if mine is None or mine.head.raw != head.raw:
+                verify_head(head, self._network_id, channel)
+            verify_removal(removal, self._network_id)
+        except AuthenticationError as error:
+            self._ignore(neighbour, DropReason.BAD_FRAGMENT, f"removal of {head.writer}: {error}")
+            return
+        if ours:
+            assert mine is not None, "nobody fetches what it writes"
+            # We took leave for good, and are back with an older disk.
+            self.go_above(channel, head.sequence)
+            self._events.append(WrittenElsewhere(channel, self.sign(channel, mine.tree)))
+            return
+        self._let_go(removal, neighbour, now)
+
+    def _counts(self, removal: Removal) -> bool:
+        """Nobody but itself removes who is there."""
+        return removal.is_farewell or not self._is_alive(removal.head.writer)
+
+    def _let_go(self, removal: Removal, source: Neighbour | None, now: float) -> None:
+        key = removal.key
+        self.removals.hold(removal, now)
+        self._superseded.let_go(key)
+        fetching, mine = self._fetches.get(key), self.replica.get(*key)
+        if fetching is not None and removal.covers(fetching.fetch.head):
+            self._end_fetch(key)
+        self.replica.remove(*key)
+        for neighbour in self._neighbours.values():
+            neighbour.forget(key)
+            if neighbour is not source:
+                neighbour.removed[key] = None
+        if mine is not None:
+            self._events.append(Removed(*key, removal.by, mine.tree))
 
     def _is_lost(self, channel: ChannelId, head: Head) -> bool:
         """True for a head of ours, of an earlier start, that our disk does not know.

@@ -1,8 +1,8 @@
 """What of the replicated state is written down: the disk as one more neighbour.
 
 For each fragment we remember the version that is on disk; what is written is the delta to the
-newest one, in the form in which a neighbour would get it. Reading the records back in order gives
-the fragments again.
+newest one, in the form in which a neighbour would get it; a fragment that was let go is written as
+its head alone. Reading the records back in order gives the fragments again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import islice
 
 from meshnet.errors import AuthenticationError, StateError
 from meshnet.gossip.fragments import Fragment, fragment_of, verify_head
-from meshnet.gossip.messages import pack_delta, parse_delta, pieces_of_delta
+from meshnet.gossip.messages import pack_announcement, pack_delta, parse_delta, pieces_of_delta
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
@@ -89,6 +89,16 @@ class Keeper:
         ready = packing is not None and packing.record is not None and packing.base is base
         return packing.fragment if packing is not None and ready else None
 
+    def record_of_removal(self, channel: ChannelId, writer: PeerName) -> bytes | None:
+        """What to write, so that a fragment is kept no more; None: it is not kept."""
+        key = (channel, writer)
+        self._packing.pop(key, None)
+        known = self._kept.pop(key, None)
+        if known is None:
+            return None
+        self._before.setdefault(key, known)
+        return pack_announcement(channel, known.head)
+
     def done(self) -> None:
         """All records so far have reached the disk."""
         self._before.clear()
@@ -97,7 +107,7 @@ class Keeper:
         """The records since `done` have not reached the disk, which has what it had."""
         for key, fragment in self._before.items():
             if fragment is None:
-                del self._kept[key]
+                self._kept.pop(key, None)
             else:
                 self._kept[key] = fragment
         self._before.clear()
@@ -125,6 +135,9 @@ class Keeper:
                     f"the journal holds a record that cannot be read: {error}"
                 ) from None
             key = (delta.channel, delta.head.writer)
+            if delta.base is None:
+                self._kept.pop(key, None)
+                continue
             known = self._kept.get(key)
             base = known.tree if known is not None and delta.base == known.tree.digest else EMPTY
             fragment = fragment_of(delta.head, base.updated(delta.changes))

@@ -35,6 +35,8 @@ class Neighbour:
     asked: set[FragmentId] = field(factory=set)
     to_remind: dict[FragmentId, None] = field(factory=dict)
     """What it wrote before its last start and may have forgotten."""
+    removed: dict[FragmentId, None] = field(factory=dict)
+    """The removals that it has to be told."""
     eager: bool = True
     """Whether news is told to it at once, and by it to us (`Spreading`)."""
     feed_due: bool = False
@@ -53,6 +55,7 @@ class Neighbour:
             self.digest_due
             or self.due
             or self.to_remind
+            or self.removed
             or self.requests
             or self.feed_due
             or self.to_announce
@@ -63,6 +66,13 @@ class Neighbour:
     def knows(self, key: FragmentId, fragment: Fragment) -> None:
         """It has told us that it has this version, so we need not tell it."""
         self.told[key] = fragment
+        self.due.pop(key, None)
+        self.unannounced.pop(key, None)
+        self.to_announce.pop(key, None)
+
+    def forget(self, key: FragmentId) -> None:
+        """That fragment is let go: nothing of it is to be told."""
+        self.told.pop(key, None)
         self.due.pop(key, None)
         self.unannounced.pop(key, None)
         self.to_announce.pop(key, None)

@@ -30,13 +30,14 @@ class Superseded:
 
     def hold(self, key: FragmentId, fragment: Fragment) -> None:
         """In place of an earlier one of the same writer."""
-        self._let_go(key)
+        self.let_go(key)
         self._fragments[key] = fragment
         self._size_bytes += fragment.tree.size_bytes
         while len(self._fragments) > MAX_SUPERSEDED or self._size_bytes > MAX_SUPERSEDED_BYTES:
-            self._let_go(next(iter(self._fragments)))
+            self.let_go(next(iter(self._fragments)))
 
-    def _let_go(self, key: FragmentId) -> None:
+    def let_go(self, key: FragmentId) -> None:
+        """Nothing happens when it is not held."""
         fragment = self._fragments.pop(key, None)
         if fragment is not None:
             self._size_bytes -= fragment.tree.size_bytes

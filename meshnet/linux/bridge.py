@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from meshnet.errors import TapError
 from meshnet.ids import PeerName, mac_of
-from meshnet.linux.addresses import Interface, remove_our_addresses
+from meshnet.linux.addresses import Interface, host_addresses, remove_our_addresses
 from meshnet.linux.links import (
     Link,
     all_links,
@@ -107,6 +107,32 @@ class Bridge:
         make_no_ipv6_address(port.index)
         set_link(port.index, master=bridge.index, alias=self._alias)
         set_link(port.index, up=True)
+
+
+def remove_leftovers(peer: PeerName) -> list[str]:
+    """Take back what a node of ``peer`` that was killed has left; the devices concerned.
+
+    Call it while no node of that peer runs. Raises OSError.
+    """
+    links, removed = all_links(), []
+    for bridge in (link for link in links if link.kind == "bridge"):
+        if bridge.alias == _ALIAS_PREFIX + str(peer):
+            delete_link(bridge.index)
+            removed.append(bridge.name)
+        elif (
+            not bridge.alias.startswith(_ALIAS_PREFIX)
+            and not _has_node(bridge, links)
+            and any(a.ours and a.interface == bridge.name for a in host_addresses())
+        ):
+            # Somebody else's, without a node: the marked addresses on it are of one that is dead.
+            remove_our_addresses(bridge.name)
+            removed.append(bridge.name)
+    return removed
+
+
+def _has_node(bridge: Link, links: Iterable[Link]) -> bool:
+    """A TAP ends with its node, so who has one as a port has a node that is alive."""
+    return any(p.master == bridge.index and p.alias.startswith(_ALIAS_PREFIX) for p in links)
 
 
 def _check(found: Link) -> None:

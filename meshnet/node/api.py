@@ -17,10 +17,10 @@ from pathlib import Path
 
 from meshnet.aio.config import parse_peer
 from meshnet.aio.mesh import Mesh
-from meshnet.errors import ConfigError, ListenError
+from meshnet.errors import ConfigError, ListenError, LocalProtocolError
 from meshnet.ids import PeerName, join_host_port
 from meshnet.node.http import Answer, HttpServer, Refused, Request, as_json
-from meshnet.report import Pong, Reloaded
+from meshnet.report import Pong, Reloaded, RemovedReport, ResetReport
 
 _MAX_PING_TIMEOUT_S = 5.0
 _CREDENTIALS = struct.Struct("=iII")
@@ -29,9 +29,16 @@ _CREDENTIALS = struct.Struct("=iII")
 class ApiServer:
     """Serves one mesh on a unix socket, from `start` to `stop`; from `bind` on the path is ours."""
 
-    def __init__(self, mesh: Mesh, path: Path, reload: Callable[[], Awaitable[Reloaded]]) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        path: Path,
+        reload: Callable[[], Awaitable[Reloaded]],
+        leave: Callable[[], ResetReport],
+    ) -> None:
         self._mesh = mesh
         self._reload_settings = reload
+        self._leave = leave
         self._path = path
         self._made_parent = False
         self._bound: socket.socket | None = None
@@ -54,8 +61,10 @@ class ApiServer:
             ("GET", "/v1/explain"): self._explain,
             ("POST", "/v1/connect"): self._connect,
             ("POST", "/v1/forget"): self._forget,
+            ("POST", "/v1/rmpeer"): self._rmpeer,
             ("POST", "/v1/ping"): self._ping,
             ("POST", "/v1/reload"): self._reload,
+            ("POST", "/v1/reset"): self._reset,
         }
         self._server = HttpServer(routes, admits=lambda caller: _may_use(caller, self._path))
         await self._server.start(self._bound)
@@ -104,6 +113,35 @@ class ApiServer:
         await self._mesh.targets_kept()
         return as_json({"forgotten": addresses})
 
+    async def _rmpeer(self, request: Request) -> Answer:
+        wanted, data = request.values.get("peer", []), request.query.get("data") == "1"
+        if not wanted:
+            raise Refused(HTTPStatus.BAD_REQUEST, "no peer is given: peer=NAME")
+        # All of them are looked at before any is removed.
+        peers = [self._peer_to_remove(text) for text in wanted]
+        known = {row["name"]: row for row in self._mesh.report()["peers"]}
+        for peer in peers:
+            if str(peer) in known and known[str(peer)]["gone"] is None:
+                there = f"{known[str(peer)]['nickname'] or peer.short} is not gone; stop it first"
+                raise Refused(HTTPStatus.CONFLICT, f"nothing was removed: {there}")
+        removed: list[RemovedReport] = []
+        for peer in dict.fromkeys(peers):
+            try:
+                entries = self._mesh.remove_peer(peer, data=data)
+            except LocalProtocolError as error:
+                raise Refused(HTTPStatus.CONFLICT, str(error)) from None
+            nickname = known[str(peer)]["nickname"] if str(peer) in known else ""
+            removed.append({"name": str(peer), "nickname": nickname, "entries": entries})
+        return as_json({"removed": removed})
+
+    def _peer_to_remove(self, wanted: str) -> PeerName:
+        """A full name may be one that nobody knows: it is removed already."""
+        self._refuse_ourselves(wanted, "leave for good by `meshnet reset`")
+        if not self._mesh.find_peers(wanted):
+            with contextlib.suppress(ValueError):
+                return PeerName.parse(wanted)
+        return self._one_peer(wanted, gone=True)
+
     async def _explain(self, request: Request) -> Answer:
         wanted = request.query.get("peer", "")
         if self._mesh.find_peers(wanted):
@@ -135,8 +173,12 @@ class ApiServer:
         except ConfigError as error:
             raise Refused(HTTPStatus.CONFLICT, f"nothing has changed: {error}") from None
 
-    def _one_peer(self, wanted: str) -> PeerName:
-        found = self._mesh.find_peers(wanted)
+    async def _reset(self, _request: Request) -> Answer:
+        # The answer is written before anything else has its turn, the end of this server too.
+        return as_json(self._leave())
+
+    def _one_peer(self, wanted: str, *, gone: bool = False) -> PeerName:
+        found = self._mesh.find_peers(wanted, gone=gone)
         if not found:
             self._refuse_ourselves(wanted)
             known = f"no other peer {wanted!r}; give a nickname or name that `meshnet peers` lists"
@@ -147,9 +189,9 @@ class ApiServer:
             raise Refused(HTTPStatus.CONFLICT, several)
         return found[0]
 
-    def _refuse_ourselves(self, wanted: str) -> None:
+    def _refuse_ourselves(self, wanted: str, instead: str = "`meshnet status` shows it") -> None:
         if wanted in (self._mesh.config.nickname, str(self._mesh.name), self._mesh.name.short):
-            ours = f"{wanted!r} is this node itself; `meshnet status` shows it"
+            ours = f"{wanted!r} is this node itself; {instead}"
             raise Refused(HTTPStatus.CONFLICT, ours)
 
 
@@ -173,7 +215,7 @@ def bind_unix(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if path.exists():
-            _remove_stale(path)
+            remove_stale(path)
         # Made with no permissions for others from the first moment on.
         before = os.umask(0o117)
         try:
@@ -192,7 +234,8 @@ def bind_unix(path: Path) -> socket.socket:
     return bound
 
 
-def _remove_stale(path: Path) -> None:
+def remove_stale(path: Path) -> None:
+    """Remove a socket that a node which was killed has left. Raises ListenError for others."""
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise ListenError(f"cannot serve the API at {path}: a file is in the way; see --api")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

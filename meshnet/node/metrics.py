@@ -205,6 +205,20 @@ METRICS = (
         _control("peers_discovered"),
     ),
     Spec(
+        "meshnet_peers_gone",
+        "gauge",
+        "Peers remembered that no route reaches.",
+        (),
+        _one(lambda report: sum(peer["gone"] is not None for peer in report["peers"])),
+    ),
+    Spec(
+        "meshnet_removals",
+        "counter",
+        "Records, and other parts of channels, let go as their peers were gone.",
+        (),
+        _control("removals"),
+    ),
+    Spec(
         "meshnet_handshakes_started",
         "counter",
         "Handshakes of data sessions that this peer began.",

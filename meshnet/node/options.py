@@ -25,6 +25,7 @@ from meshnet.version import __version__
 
 # Linux: IFNAMSIZ, less the final zero.
 MAX_DEVICE_NAME_BYTES = 15
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -85,6 +86,7 @@ def parse_options(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         discovery=not options.no_discovery,
         conn_limit=options.conn_limit,
         degree=options.degree,
+        peer_lease_s=_lease_s(options.peer_lease),
     )
     return NodeConfig(
         mesh=mesh,
@@ -188,6 +190,12 @@ def _parser() -> argparse.ArgumentParser:
         help="be linked to everybody while that is this many; in a larger mesh to about so many, "
         f"and to the rest through them (default: {DEFAULT_DEGREE})",
     )
+    add(
+        "--peer-lease",
+        default="14d",
+        metavar="TIME",
+        help="forget peers that are gone for so long: 14d, 24h, 90m, or never (default: 14d)",
+    )
     add("--tap", default="mesh0", metavar="NAME", help="name of the TAP device (default: mesh0)")
     add("--no-tap", action="store_true", help="run without a device")
     add(
@@ -262,6 +270,15 @@ def _interface(text: str) -> Interface:
     ):
         raise ConfigError(f"--address {text}: that is the network itself, not a host in it")
     return interface
+
+
+def _lease_s(text: str) -> float | None:
+    if text == "never":
+        return None
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS_S or not (number.isascii() and number.isdigit()):
+        raise ConfigError(f"--peer-lease {text!r}: write such as 14d, 24h, 90m, 600s, or never")
+    return float(int(number[:12]) * _UNITS_S[unit])
 
 
 def _address(option: str, text: str) -> tuple[str, int] | None:

@@ -19,8 +19,10 @@ from meshnet.node.local_side import open_local_side
 from meshnet.node.notify import READY, STOPPING, notify
 from meshnet.node.options import NodeConfig
 from meshnet.node.reload import Reloader, warnings_of
+from meshnet.node.reset import clean
 from meshnet.node.status import status_routes
 from meshnet.node.underlay import follow_underlay
+from meshnet.report import ResetReport
 from meshnet.store.state import FileState
 from meshnet.wire.identity import Identity
 
@@ -34,7 +36,7 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
 
     Raises MeshError when it cannot go on.
     """
-    stop, reload = asyncio.Event(), asyncio.Event()
+    stop, reload, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -46,7 +48,13 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         port = local.port if local is not None else None
         mesh = Mesh(config.mesh, port, state)
         reloader = Reloader(mesh, config, read)
-        api = ApiServer(mesh, config.api, reloader.reload)
+
+        def leave() -> ResetReport:
+            mesh.leave()
+            left.set()
+            return {"name": str(mesh.name), "state_dir": str(config.state_dir)}
+
+        api = ApiServer(mesh, config.api, reloader.reload, leave)
         api.bind()  # Before a peer hears of us: the path may be in use.
         stack.callback(api.close)
         await stack.enter_async_context(mesh)
@@ -65,6 +73,7 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         overlay = local.interface if local is not None else ""
         waits = [
             stop.wait(),
+            left.wait(),
             mesh.wait_failed(),
             follow_underlay(mesh, overlay),
             reloader.follow(reload),
@@ -75,6 +84,9 @@ async def run(config: NodeConfig, read: Callable[[], NodeConfig]) -> None:
         await _until_first(*waits)
         notify(STOPPING)
         _log.info("node stopping", extra={"peer": mesh.name.short})
+    if left.is_set():
+        removed = clean(config.state_dir)
+        _log.info("peer reset", extra={"text": ", ".join(removed)})
 
 
 async def _serve_tcp(stack: contextlib.AsyncExitStack, mesh: Mesh, config: NodeConfig) -> None:

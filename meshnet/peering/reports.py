@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from meshnet import report
 from meshnet.discovery.targets import Target, Targets, TargetState, Trouble
 from meshnet.gossip.replica import Replica
 from meshnet.ids import Endpoint, PeerName, join_host_port
+from meshnet.peering.absences import Absences
 from meshnet.peering.explain import Tables, attempts, causes_of_peer, causes_of_target
 from meshnet.peering.links import Link
 from meshnet.peering.pair import Pair
@@ -29,6 +31,7 @@ class Reporter:
         targets: Targets,
         replica: Replica,
         router: Router,
+        absences: Absences,
     ) -> None:
         self._name = name
         self._overlay_mtu = overlay_mtu
@@ -38,6 +41,7 @@ class Reporter:
         self._targets = targets
         self._replica = replica
         self._router = router
+        self._absences = absences
 
     def connections(self) -> list[report.ConnectionReport]:
         """Peers that are linked, peers reached through others, and addresses being dialled."""
@@ -60,7 +64,7 @@ class Reporter:
             rows.append(self._target_report(target))
         return rows
 
-    def peers(self) -> list[report.PeerReport]:
+    def peers(self, now: float) -> list[report.PeerReport]:
         """All peers known, with the links they announce; a link counts when both ends do."""
         established = {
             self._name,
@@ -73,6 +77,7 @@ class Reporter:
                 "name": str(record.name),
                 "nickname": record.nickname,
                 "reachable": record.name in established,
+                "gone": self._gone(record, now),
                 "connections": [
                     {"name": str(other), "established": record.name in announced.get(other, ())}
                     for other in sorted(record.links)
@@ -80,6 +85,20 @@ class Reporter:
             }
             for record in self._records.values()
         ]
+
+    def _gone(self, record: PeerRecord, now: float) -> report.GoneReport | None:
+        absence = self._absences.get(record.name)
+        if absence is None:
+            return None
+        seen: Literal["lost", "not_seen"] = "lost" if absence.was_here else "not_seen"
+        return {
+            # Who stops says so by a record without links.
+            "reason": seen if record.links else "goodbye",
+            "for_s": round(now - absence.since, 3),
+            "forgotten_in_s": (
+                round(max(0.0, absence.until - now), 3) if absence.until is not None else None
+            ),
+        }
 
     def route_list(self) -> list[report.RouteReport]:
         """The way to every peer that can be reached."""

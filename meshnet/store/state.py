@@ -9,16 +9,42 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meshnet.errors import LocalProtocolError, StateError
+from meshnet.ids import PeerName
 from meshnet.store.files import sync_directory, write_durably
 from meshnet.store.journal import FileJournal
 
 _SEED_BYTES = 32
 _MAX_GENERATION = 2**24 - 1
+
+
+def lock_directory(directory: Path) -> int:
+    """Have the state in ``directory`` for ourselves until the descriptor is closed.
+
+    Raises StateError with one line that says what to do.
+    """
+    try:
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StateError(
+            f"state directory {directory} is in use by another node; "
+            "stop it, or choose another with --state-dir"
+        ) from error
+    return lock
+
+
+def _unusable(directory: Path, error: OSError) -> StateError:
+    return StateError(f"cannot use state directory {directory}: {error.strerror}; see --state-dir")
 
 
 class FileState:
@@ -32,25 +58,16 @@ class FileState:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for made in missing:
                 sync_directory(made.parent)
-            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StateError(
-                f"cannot use state directory {directory}: {error.strerror}; see --state-dir"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise StateError(
-                f"state directory {directory} is in use by another node; "
-                "stop it, or choose another with --state-dir"
-            ) from error
+            raise _unusable(directory, error) from error
+        self._lock = lock_directory(directory)
         self._closed = False
         self._journal: FileJournal | None = None
         try:
             self.identity_seed = self._load_seed()
             self.incarnation, self.generation = self._next_life()
             self.targets = self._load_targets()
+            self.absent_s = self._load_absences()
         except StateError:
             self.close()
             raise
@@ -111,6 +128,28 @@ class FileState:
         if not isinstance(kept, list) or not all(isinstance(target, str) for target in kept):
             raise StateError(f"{path} is damaged; restore it, or remove it")
         return tuple(kept)
+
+    def keep_absent_s(self, absent_s: Mapping[str, float]) -> None:
+        """Keep how long these peers have been gone. Raises StateError."""
+        path = self.directory / "absences.json"
+        try:
+            write_durably(path, f"{json.dumps(dict(absent_s))}\n".encode())
+        except OSError as error:
+            raise StateError(f"cannot write {path}: {error.strerror}") from error
+        self.absent_s = dict(absent_s)
+
+    def _load_absences(self) -> dict[str, float]:
+        path = self.directory / "absences.json"
+        if not path.exists():
+            return {}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            absent_s = {str(PeerName.parse(name)): float(gone_s) for name, gone_s in kept.items()}
+            if not all(0.0 <= gone_s < math.inf for gone_s in absent_s.values()):
+                raise ValueError("out of range")
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            raise StateError(f"{path} is damaged; restore it, or remove it") from None
+        return absent_s
 
     def _next_life(self) -> tuple[int, int]:
         """(incarnation, generation) of this start, made durable before anyone uses them."""

@@ -58,6 +58,7 @@ def check_state_port(open_state: Callable[[], StatePort]) -> None:
     """A `StatePort`: ``open_state`` is called once per life, after the one before was closed."""
     lives: list[tuple[bytes, int, int]] = []
     kept: tuple[str, ...] = ()
+    gone: dict[str, float] = {}
     for life in range(3):
         state = open_state()
         lives.append((state.identity_seed, state.incarnation, state.generation))
@@ -65,6 +66,10 @@ def check_state_port(open_state: Callable[[], StatePort]) -> None:
         kept = tuple(f"host-{number}:6783" for number in range(life + 1))
         state.keep_targets(kept)
         assert state.targets == kept, "targets are kept at once"
+        assert state.absent_s == gone, "absences that were kept last survive"
+        gone = {"0f" * 16: 1.5 * life}
+        state.keep_absent_s(gone)
+        assert state.absent_s == gone, "absences are kept at once"
         journal = state.journal
         state.close()
         state.close()

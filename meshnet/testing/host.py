@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from meshnet.crdt.dots import Origin
-from meshnet.engine import Engine, EngineConfig
+from meshnet.engine import Engine
 from meshnet.errors import LocalProtocolError, StateError
 from meshnet.events import Event
 from meshnet.gossip.channels import LatticeT, OpenChannel
 from meshnet.ids import Endpoint, PeerName
+from meshnet.peering.config import EngineConfig
 from meshnet.report import ConnectionReport
 from meshnet.testing.accounting import SentOnWire
 from meshnet.testing.clock import Timer, TimeStandsStillError
@@ -114,6 +115,7 @@ class Host:
             life=int.from_bytes(drawn.stream("life")(8), "big"),
             endpoints=(*self.private, self.address),
             durable=True,
+            absent_s={PeerName.parse(name): s for name, s in self.disk.absent_s.items()},
         )
         config = config.replaced(**{**self._config, **changes})
         self.engine = Engine(config, drawn.stream("engine"), self.cluster.now)
@@ -205,6 +207,8 @@ class Host:
             self.drain()
         self.engine.stop(self.cluster.now)
         self.drain()
+        gone = self.engine.attendance.absences.durations(self.cluster.now)
+        self.disk.keep_absent_s({str(peer): gone_s for peer, gone_s in gone.items()})
         self.crash()
 
     def connect(self, to: Host | Endpoint) -> None:

@@ -239,12 +239,14 @@ def _known(host: Host) -> list[tuple[str, str, list[tuple[str, bool]]]]:
             row["nickname"],
             [(link["name"], link["established"]) for link in row["connections"]],
         )
-        for row in host.engine.reports.peers()
+        for row in host.engine.reports.peers(host.cluster.now)
     )
 
 
 def _own_row(host: Host) -> PeerReport:
-    [row] = [row for row in host.engine.reports.peers() if row["name"] == str(host.name)]
+    [row] = [
+        row for row in host.engine.reports.peers(host.cluster.now) if row["name"] == str(host.name)
+    ]
     return row
 
 

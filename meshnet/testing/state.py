@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from meshnet.testing.journal import MemoryJournal
 
@@ -16,6 +16,7 @@ class MemoryState:
         self.incarnation = incarnation
         self.generation = 1
         self.targets: tuple[str, ...] = ()
+        self.absent_s: dict[str, float] = {}
         self.journal = MemoryJournal()
 
     def next_life(self) -> MemoryState:
@@ -26,6 +27,9 @@ class MemoryState:
 
     def keep_targets(self, targets: Sequence[str]) -> None:
         self.targets = tuple(targets)
+
+    def keep_absent_s(self, absent_s: Mapping[str, float]) -> None:
+        self.absent_s = dict(absent_s)
 
     def close(self) -> None:
         self.journal.close()

@@ -24,6 +24,8 @@ class MessageType(enum.IntEnum):
     FEED = 9
     UNNEEDED = 10
     """The sender does not need this link; who does not need it either closes it (section 3.7)."""
+    REMOVAL = 11
+    """A fragment that shall be let go, and who says so (section 6.7)."""
 
 
 GOSSIP_MESSAGES = frozenset(
@@ -34,6 +36,7 @@ GOSSIP_MESSAGES = frozenset(
         MessageType.NODES,
         MessageType.HAVE,
         MessageType.FEED,
+        MessageType.REMOVAL,
     )
 )
 

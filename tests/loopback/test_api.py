@@ -22,7 +22,7 @@ from meshnet.node.options import parse_options
 from meshnet.node.run import run as run_node
 from meshnet.report import Reloaded
 from support.node_process import node_command
-from support.served import run_meshnet
+from support.served import nothing_to_leave, run_meshnet
 
 PSK = bytes(32)
 
@@ -40,7 +40,7 @@ async def served(path: Path) -> AsyncIterator[tuple[Mesh, Mesh]]:
         config = MeshConfig(nickname="other", listen="127.0.0.1:0", psk=PSK, peers=peers)
         async with Mesh(config) as other:
             await asyncio.gather(one.wait_connected(), other.wait_connected())
-            api = ApiServer(one, path, reload)
+            api = ApiServer(one, path, reload, nothing_to_leave)
             api.bind()
             await api.start()
             try:

@@ -75,7 +75,42 @@ def test_of_several_addresses_all_are_taken_or_none(tmp_path: Path) -> None:
     with_mesh(tmp_path, test)
 
 
-@pytest.mark.parametrize("command", ["connect", "forget", "explain"])
+def test_rmpeer_removes_who_is_gone_by_any_of_its_names(tmp_path: Path) -> None:
+    async def test(api: Path, meshes: list[Mesh]) -> None:
+        first, second, third = meshes
+        gone, name = third.name, str(third.name)
+        for refused in ("host-3", name, name[:8]):
+            done = await run_meshnet(api, "rmpeer", refused)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.endswith("host-3 is not gone; stop it first\n")
+        await third.__aexit__(None, None, None)
+        while not all(row["gone"] for row in first.report()["peers"] if row["name"] == name):
+            await asyncio.sleep(0.01)
+        shown = (await run_meshnet(api, "peers")).stdout
+        assert re.search(r"host-3 +no +stopped \d+ s ago, forgotten in 1[34] d", shown)
+        assert "3 known, us included; 1 gone" in (await run_meshnet(api, "status")).stdout
+        both = await run_meshnet(api, "rmpeer", "host-3", "host-2")
+        assert (both.returncode, both.stdout) == (1, "")
+        assert both.stderr == "meshnet: nothing was removed: host-2 is not gone; stop it first\n"
+        assert first.find_peers(name) == [gone]
+        done = await run_meshnet(api, "rmpeer", "host-3", "--json")
+        [row] = json.loads(done.stdout)["removed"]
+        assert (row["name"], row["nickname"]) == (name, "host-3")
+        assert row["entries"] >= 1
+        while any(mesh.find_peers(name) for mesh in (first, second)):
+            await asyncio.sleep(0.01)
+        again = await run_meshnet(api, "rmpeer", name)
+        assert (again.returncode, again.stdout) == (0, f"{name}: nothing is held of it\n")
+        unknown = await run_meshnet(api, "rmpeer", "host-3")
+        assert (unknown.returncode, unknown.stdout) == (1, "")
+        assert "no other peer 'host-3'" in unknown.stderr
+        ours = await run_meshnet(api, "rmpeer", "host-1")
+        assert "'host-1' is this node itself; leave for good by `meshnet reset`" in ours.stderr
+
+    with_mesh(tmp_path, test)
+
+
+@pytest.mark.parametrize("command", ["connect", "forget", "explain", "rmpeer"])
 def test_what_needs_a_name_is_wrong_usage_without_one(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "meshnet", command], capture_output=True, text=True, check=False

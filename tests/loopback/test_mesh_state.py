@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ class SlowState:
         self.identity_seed, self.incarnation, self.generation = memory.identity_seed, 1, 1
         self.is_asked, self.may_open, self.is_open = (threading.Event() for _ in range(3))
         self.targets: tuple[str, ...] = ()
+        self.absent_s: dict[str, float] = {}
         self._journal = memory.journal
         self._error = error
 
@@ -41,6 +42,9 @@ class SlowState:
 
     def keep_targets(self, targets: Sequence[str]) -> None:
         self.targets = tuple(targets)
+
+    def keep_absent_s(self, absent_s: Mapping[str, float]) -> None:
+        self.absent_s = dict(absent_s)
 
     def close(self) -> None:
         self._journal.close()

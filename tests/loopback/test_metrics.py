@@ -177,12 +177,19 @@ async def a_third_peer_passes_on() -> Moved:
         return before, await values_of(made[0])
 
 
+def be_one_of_too_many(mesh: Mesh) -> None:
+    """As with more peers than ``--degree`` may be."""
+    engine = mesh._running
+    engine._neighbours.degree = 1
+    engine._neighbours._is_crowded = True
+    engine.data_path.crowded = engine.data_path.on_demand = True
+
+
 async def a_session_rests_until_frames_flow() -> Moved:
     hosts = (LOCAL, "0.0.0.0:0", "0.0.0.0:0")
     async with meshes(*hosts, discovery=False, rekey_after_s=0.6) as (made, ports):
         for mesh in made:
-            mesh._running._neighbours.degree = 1
-            mesh._running.data_path.crowded = mesh._running.data_path.on_demand = True
+            be_one_of_too_many(mesh)
         before = await values_of(made[2])
         await until(lambda: counters_of(made[2])["sessions_rested"] > 0)
         ports[1].send(FRAME)
@@ -195,8 +202,7 @@ async def a_session_rests_until_frames_flow() -> Moved:
 async def frames_for_all_are_passed_on() -> Moved:
     async with meshes(LOCAL, LOCAL, LOCAL) as (made, ports):
         for mesh in made:
-            mesh._running._neighbours.degree = 1
-            mesh._running.data_path.crowded = True
+            be_one_of_too_many(mesh)
         before = await values_of(made[0])
         for port in ports[:2]:
             port.send(FRAME)
@@ -267,6 +273,17 @@ async def a_loop_brings_frames_back() -> Moved:
         return before, after
 
 
+async def a_peer_that_is_gone_is_removed() -> Moved:
+    async with Mesh(MeshConfig(listen=LOCAL, psk=PSK)) as mesh:
+        before = await values_of(mesh)
+        async with Mesh(MeshConfig(listen=LOCAL, psk=PSK, peers=[mesh.address])) as other:
+            await asyncio.gather(mesh.wait_connected(), other.wait_connected())
+            gone = other.name
+        await until(lambda: any(peer["gone"] for peer in mesh.report()["peers"]))
+        assert mesh.remove_peer(gone) > 0
+        return before, await values_of(mesh)
+
+
 async def garbage_is_dropped() -> Moved:
     async with Mesh(MeshConfig(listen=LOCAL, psk=PSK)) as mesh:
         before = await values_of(mesh)
@@ -326,6 +343,7 @@ SCENARIOS: list[tuple[Callable[[], Awaitable[Moved]], set[str]]] = [
     (two_hosts_have_one_address, {"meshnet_address_conflicts_total"}),
     (more_is_flooded_than_is_carried, {"meshnet_floods_limited_total"}),
     (a_loop_brings_frames_back, {"meshnet_mac_moves_total", "meshnet_loops_suspected_total"}),
+    (a_peer_that_is_gone_is_removed, {"meshnet_removals_total"}),
     (garbage_is_dropped, {"meshnet_drops_total"}),
 ]
 

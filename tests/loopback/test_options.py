@@ -88,6 +88,10 @@ def test_peers_on_the_command_line_replace_those_of_the_environment() -> None:
         (["--mtu", "100"], {}, "use 1280 to 9000"),
         (["--conn-limit", "0"], {}, "conn-limit 0: use 1 or more"),
         (["--degree", "3"], {}, "degree 3: use 4 or more"),
+        (["--peer-lease", "14"], {}, "--peer-lease '14': write such as 14d"),
+        (["--peer-lease", "²d"], {}, "--peer-lease '²d': write such as 14d"),
+        (["--peer-lease", ""], {}, "--peer-lease '': write such as 14d"),
+        (["--peer-lease", "59s"], {}, "peer-lease 59.0: use 60 s or more, or never"),
         (["--status-addr", "127.0.0.1"], {}, "a port is missing; write .HOST.:PORT"),
         (["--status-addr", "6784"], {}, "a port is missing; write .HOST.:PORT"),
         (["--metrics", "host:x"], {}, "--metrics 'host:x': 'x' is not a port"),
@@ -371,3 +375,10 @@ def test_what_is_wrong_with_a_password_is_said_without_it(
 def test_a_file_that_is_not_there_is_one_line() -> None:
     with pytest.raises(ConfigError, match="--config /nonexistent: No such file"):
         parse_options(["--config", "/nonexistent"], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "lease_s"), [("14d", 1209600.0), ("36h", 129600.0), ("90m", 5400.0), ("never", None)]
+)
+def test_a_lease_is_a_number_with_a_unit_or_never(text: str, lease_s: float | None) -> None:
+    assert parse_options(["--peer-lease", text], {}).mesh.peer_lease_s == lease_s

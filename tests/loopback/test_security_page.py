@@ -82,6 +82,7 @@ def test_files_have_the_modes_that_are_told(tmp_path: Path) -> None:
             await channel.update(Counter.add, 1)
         state.journal.compact([])
         state.keep_targets(["192.0.2.1:6783"])
+        state.keep_absent_s({"0f" * 16: 1.0})
         state.close()
 
     asyncio.run(asyncio.wait_for(live(), 30))

@@ -146,3 +146,13 @@ def test_a_directory_may_be_named_by_a_text(tmp_path: Path) -> None:
     state.close()
     assert (tmp_path / "state" / "identity").exists()
     assert state.directory == tmp_path / "state"
+
+
+@pytest.mark.parametrize(
+    "kept", ["no JSON", "[]", '{"x": 1}', '{"%s": -1}', '{"%s": Infinity}', '{"%s": []}']
+)
+def test_damaged_absences_are_refused_in_one_line(tmp_path: Path, kept: str) -> None:
+    FileState(tmp_path).close()
+    (tmp_path / "absences.json").write_text(kept.replace("%s", "0f" * 16))
+    with pytest.raises(StateError, match=r"absences.json is damaged; restore it, or remove it$"):
+        FileState(tmp_path)

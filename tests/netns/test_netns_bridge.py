@@ -3,6 +3,7 @@ host's own before is its own after."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import re
@@ -22,6 +23,7 @@ from meshnet.lab.mesh import LabMesh
 from meshnet.switch.announce import internet_checksum
 from netns.containers import BRIDGE, OVERLAY_MTU, container
 from netns.tools import (
+    MESHNET,
     NODE,
     Capture,
     Node,
@@ -248,6 +250,38 @@ def test_after_a_kill_the_next_start_goes_on_with_the_bridge_and_its_stop_remove
             assert made.port in devices(host), "a container's port is not ours to delete"
             assert "master" not in link(host, made.port)
         assert snapshot(host) == before
+
+
+@pytest.mark.parametrize("state", ["runs", "killed"])
+@pytest.mark.parametrize("bridge", [BRIDGE, "br7"])
+def test_a_reset_leaves_the_host_as_it_was(tmp_path: Path, state: str, bridge: str) -> None:
+    with Underlay(1) as underlay:
+        [host] = underlay.hosts
+        if bridge != BRIDGE:
+            host.ip(f"link add {bridge} address 02:00:00:00:00:77 type bridge")
+            host.ip(f"link set {bridge} up")
+        with container(host, 110, bridge) if bridge != BRIDGE else contextlib.nullcontext():
+            before = snapshot(host)
+            directory = tmp_path / "node"
+            with Node(host, directory, "--bridge", bridge, *ADDRESSES) as node:
+                where = ["--api", str(node.api)]
+                if state == "killed":
+                    node.kill()
+                    where += ["--state-dir", str(directory / "state")]
+                done = subprocess.run(
+                    host.command(*MESHNET, "reset", "--force", *where),
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                    check=False,
+                    env=environment(),
+                )
+                assert (done.returncode, done.stderr) == (0, "")
+                assert (f"removed {bridge}" in done.stdout) == (state == "killed")
+            assert not (directory / "state").exists()
+            assert not node.api.exists()
+            assert snapshot(host) == before
 
 
 def test_a_bridge_left_by_a_peer_that_lost_its_state_is_taken_over(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def gossip_of(who: Identity) -> Gossip:
         incarnation=1,
         first_sequence=0,
         told_by_writer=lambda _writer, _peer: False,
+        is_alive=lambda _peer: True,
     )
 
 

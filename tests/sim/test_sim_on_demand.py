@@ -160,7 +160,7 @@ def test_reports_say_who_is_reached_without_a_session() -> None:
     hosts = settled(sparse(line(7), 7))
     one, other = hosts[0], hosts[6]
     reports = one.engine.reports
-    assert all(row["reachable"] for row in reports.peers())
+    assert all(row["reachable"] for row in reports.peers(one.cluster.now))
     assert {row["peer"] for row in reports.connections() if row["state"] == "established"} == {
         str(hosts[1].name)
     }

@@ -76,6 +76,7 @@ class Member:
             incarnation=1,
             first_sequence=generation << 40,
             told_by_writer=lambda _writer, _peer: False,
+            is_alive=lambda _peer: False,
         )
         self.channels = Channels(self.gossip, Origin(who.name, 1), durable=durable)
         self.events: list[ChannelEvent] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
-from meshnet.gossip.events import Changed, GossipEvent
+from meshnet.gossip.events import Changed, GossipEvent, Removed
 from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import EMPTY, Tree
@@ -33,6 +34,7 @@ class Net:
                 incarnation=1,
                 first_sequence=0,
                 told_by_writer=told_by_writer or self.told,
+                is_alive=partial(self.sees, who.name),
             )
             for who in IDENTITIES[:peers]
         }
@@ -51,11 +53,23 @@ class Net:
     def told(self, writer: PeerName, peer: PeerName) -> bool:
         return (writer, peer) in self.queues
 
+    def sees(self, who: PeerName, peer: PeerName) -> bool:
+        """Whether there is a way between the two, as routes would say."""
+        reached, frontier = {who}, [who]
+        while frontier:
+            one = frontier.pop()
+            others = [b for a, b in self.queues if a == one and b not in reached]
+            reached.update(others)
+            frontier += others
+        return peer in reached
+
     def link(self, a: PeerName, b: PeerName) -> None:
         if a != b and (a, b) not in self.queues:
             for one, other in ((a, b), (b, a)):
                 self.queues[one, other] = deque()
                 self.nodes[one].neighbour_up(other)
+            for node in self.nodes.values():
+                node.revive()
 
     def unlink(self, a: PeerName, b: PeerName) -> None:
         if (a, b) in self.queues:
@@ -108,6 +122,9 @@ class Net:
                         del seen[key]
                     else:
                         seen[key] = now
+            elif isinstance(event, Removed):
+                seen = self.seen[who].pop((event.channel, event.writer))
+                assert seen == dict(event.before)
 
     def turn(self) -> bool:
         """Everybody says what there is to say, and one message of each queue arrives."""

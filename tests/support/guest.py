@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from meshnet.engine import Dial, Engine, EngineConfig
+from meshnet.engine import Dial, Engine
 from meshnet.errors import DropReason
 from meshnet.events import Event
 from meshnet.ids import Endpoint
+from meshnet.peering.config import EngineConfig
 from meshnet.peering.data_path import Datagram
 from meshnet.wire.ciphers import DEFAULT_PREFERENCE
 from meshnet.wire.cookies import read_cookie_reply, with_proof

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from meshnet import Mesh, MeshConfig
 from meshnet.node.api import ApiServer
-from meshnet.report import Reloaded
+from meshnet.report import Reloaded, ResetReport
 from meshnet.wire.ciphers import CipherId
 
 _PSK = bytes(32)
@@ -20,6 +20,10 @@ _PSK = bytes(32)
 
 async def nothing_to_reload() -> Reloaded:
     return {"unchanged": [], "warnings": []}
+
+
+def nothing_to_leave() -> ResetReport:
+    raise AssertionError("no node of its own")
 
 
 @asynccontextmanager
@@ -36,7 +40,7 @@ async def served_mesh(api: Path, names: list[str]) -> AsyncIterator[list[Mesh]]:
                 ciphers=(CipherId.CHACHA20_POLY1305,),
             )
             made.append(await stack.enter_async_context(Mesh(config)))
-        server = ApiServer(made[0], api, nothing_to_reload)
+        server = ApiServer(made[0], api, nothing_to_reload, nothing_to_leave)
         server.bind()
         await server.start()
         stack.push_async_callback(server.stop)

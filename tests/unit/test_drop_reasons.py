@@ -13,6 +13,7 @@ from meshnet.errors import CloseCode, DropReason
 from meshnet.events import ContentIgnored, LinkLost
 from meshnet.gossip import replica
 from meshnet.gossip.fragments import HEAD_BYTES
+from meshnet.gossip.removals import pack_removal, sign_removal
 from meshnet.gossip.replica import MAX_FRAGMENTS
 from meshnet.gossip.tree import Tree
 from meshnet.ids import ChannelId, PeerName
@@ -45,11 +46,13 @@ from meshnet.wire.messages import MessageType
 from meshnet.wire.sender_key import pack_sender_key, pack_want, sign_key
 from support.guest import Guest, engine_of, response_to
 from support.records import (
+    TOPOLOGY,
     delta,
     endpoint_bytes,
     entries_of,
     fragment,
     head_body,
+    head_of,
     record,
     signed,
 )
@@ -336,6 +339,21 @@ def more_writers_than_there_is_room_for(who: Guest) -> None:
         say_delta(who, record(identity(42), sequence=1))
 
 
+def removed_though_linked(who: Guest) -> None:
+    """Somebody removes the guest, whose link stands."""
+    body = record(BOB, sequence=1)
+    say_delta(who, body)
+    removal = sign_removal(CAROL, NETWORK_ID, TOPOLOGY, head_of(body))
+    who.say(MessageType.REMOVAL, pack_removal(removal))
+
+
+def removed_by_a_forger(who: Guest) -> None:
+    body = record(CAROL, sequence=1)
+    say_delta(who, body)
+    removal = sign_removal(BOB, b"another!", TOPOLOGY, head_of(body))
+    who.say(MessageType.REMOVAL, pack_removal(removal))
+
+
 def relayed(who: Guest, dst: PeerName, *, hops_left: int, size: int = 100) -> None:
     header_bytes = RELAY_HEADER.pack(who.who.name, dst, hops_left)
     who.say(MessageType.RELAYED, header_bytes + bytes(size))
@@ -541,11 +559,19 @@ CASES: list[tuple[DropReason, Callable[[Guest], None]]] = [
     (DropReason.BAD_ENTRY, of_an_unknown_format),
     (DropReason.BAD_ENTRY, with_a_group_address),
     (DropReason.STATE_FULL, more_writers_than_there_is_room_for),
+    (DropReason.NOT_GONE, removed_though_linked),
+    (DropReason.BAD_FRAGMENT, removed_by_a_forger),
 ]
 OF_CHANNELS = [
     (provoke, CAROL.name if reason is DropReason.BAD_ENTRY else BOB.name)
     for reason, provoke in CASES
-    if reason in (DropReason.BAD_FRAGMENT, DropReason.BAD_ENTRY, DropReason.STATE_FULL)
+    if reason
+    in (
+        DropReason.BAD_FRAGMENT,
+        DropReason.BAD_ENTRY,
+        DropReason.STATE_FULL,
+        DropReason.NOT_GONE,
+    )
 ]
 
 
@@ -588,13 +614,13 @@ def test_bad_content_is_attributed_in_words_and_does_not_close_the_link(
 def test_what_a_writer_says_no_longer_counts_once_it_says_something_bad() -> None:
     who = Guest(engine_of(discovery=False)).dial()
     say_delta(who, record(CAROL, sequence=1))
-    shown = {row["name"] for row in who.engine.reports.peers()}
+    shown = {row["name"] for row in who.engine.reports.peers(who.now)}
     assert str(CAROL.name) in shown
     say_delta(who, fragment(CAROL, {}, sequence=2))
     assert who.drops == {DropReason.BAD_ENTRY: 1}
-    assert str(CAROL.name) not in {row["name"] for row in who.engine.reports.peers()}
+    assert str(CAROL.name) not in {row["name"] for row in who.engine.reports.peers(who.now)}
     say_delta(who, record(CAROL, sequence=3))
-    assert shown == {row["name"] for row in who.engine.reports.peers()}
+    assert shown == {row["name"] for row in who.engine.reports.peers(who.now)}
 
 
 @pytest.mark.parametrize("sequence", [2**64 - 1], ids=["the last"])

@@ -452,7 +452,7 @@ def test_without_discovery_a_peer_that_is_heard_of_is_not_dialled() -> None:
     who.say(MessageType.DELTA, record(CAROL, sequence=1, endpoints=[endpoint_bytes("10.0.0.3")]))
     who.wait(10.0)
     assert who.dials == []
-    assert str(CAROL.name) in {row["name"] for row in who.engine.reports.peers()}
+    assert str(CAROL.name) in {row["name"] for row in who.engine.reports.peers(who.now)}
 
 
 def test_a_record_is_passed_on_as_it_came_but_not_back_and_not_to_its_writer() -> None:
@@ -520,7 +520,7 @@ def test_reports_have_the_shape_that_clients_are_promised() -> None:
     who = guest()
     who.engine.connect("10.9.9.9", 1, who.now)
     who.open_session()
-    connections, peers = who.engine.reports.connections(), who.engine.reports.peers()
+    connections, peers = who.engine.reports.connections(), who.engine.reports.peers(who.now)
     assert {frozenset(row) for row in connections} == {frozenset(get_type_hints(ConnectionReport))}
     assert {frozenset(row) for row in peers} == {frozenset(get_type_hints(PeerReport))}
     assert json.loads(json.dumps([connections, peers])) == [connections, peers]

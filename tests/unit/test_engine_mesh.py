@@ -154,7 +154,7 @@ def test_a_path_that_carries_nothing_is_not_called_established() -> None:
     [row] = one.engine.reports.connections()
     assert (row["state"], row["path"]) == ("connecting", "")
     assert row["reason"]
-    assert [peer["reachable"] for peer in one.engine.reports.peers()] == [True, False]
+    assert [peer["reachable"] for peer in one.engine.reports.peers(cluster.now)] == [True, False]
     cluster.datagram_filter = lambda *_: True
     cluster.run_until(cluster.meshed, within_s=10)
 

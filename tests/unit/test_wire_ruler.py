@@ -12,6 +12,7 @@ import pytest
 from meshnet.errors import CloseCode, DropReason
 from meshnet.gossip.fragments import Fragment, sign_fragment
 from meshnet.gossip.messages import Want, pack_delta, pack_nodes, pack_want
+from meshnet.gossip.removals import pack_removal, sign_removal
 from meshnet.gossip.tree import EMPTY, Leaf, Node, Tree, spot_of
 from meshnet.ids import Endpoint, PeerName, network_id
 from meshnet.switch.ethernet import (
@@ -351,6 +352,12 @@ def test_head_and_peer_record() -> None:
     assert example_fragment().head.raw == example("head")
     delta = pack_delta(TOPOLOGY, example_fragment(), EMPTY)
     assert delta == example("peer-record")
+
+
+def test_removal() -> None:
+    removal = sign_removal(EXAMPLE, network_id(NETWORK), TOPOLOGY, example_fragment().head)
+    assert pack_removal(removal) == example("removal")
+    assert removal.is_farewell
 
 
 def test_hash_tree() -> None:

@@ -35,6 +35,7 @@ A = Origin(ALICE.name, 1)
         *(("degree", value, "give a whole number") for value in ("32", False)),
         *(("ciphers", value, "give a list of members of CipherId") for value in ("a", ["a"], 5)),
         *(("rekey_after_s", value, "give a number") for value in ("9", None, True)),
+        *(("peer_lease_s", value, "give a number, or None") for value in ("9", True)),
         *(("trusted_subnets", value, "give a list of addresses") for value in ("::/0", [5])),
     ],
 )

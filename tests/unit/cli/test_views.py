@@ -13,6 +13,7 @@ from meshnet.report import (
     ConnectionReport,
     ExplainCause,
     Explanation,
+    GoneReport,
     Pong,
     Report,
     TargetReport,
@@ -55,7 +56,15 @@ def report(*connections: ConnectionReport, is_open: bool = False) -> Report:
         "interface": "mesh0",
         "overlay_addresses": ["10.32.0.1", "fd32::1", "fe80::1"],
         "mtu": 1376,
-        "peers": [{"name": "cd" * 16, "nickname": NASTY, "reachable": True, "connections": []}],
+        "peers": [
+            {
+                "name": "cd" * 16,
+                "nickname": NASTY,
+                "reachable": True,
+                "gone": None,
+                "connections": [],
+            }
+        ],
         "connections": list(connections),
         "channels": [],
         "routes": [],
@@ -218,3 +227,32 @@ def test_an_address_whose_owner_nobody_knows_is_explained_too() -> None:
 def test_ping_sums_up(times: list[float | None], line: str) -> None:
     pongs = [Pong(seq=seq, rtt_ms=rtt) for seq, rtt in enumerate(times, 1)]
     assert views.ping_summary(pongs) == line
+
+
+def test_a_gone_peer_says_why_how_long_and_how_much_longer() -> None:
+    shown = report()
+    rows: list[tuple[GoneReport, str]] = [
+        (
+            {"reason": "goodbye", "for_s": 59.4, "forgotten_in_s": 14 * 86400.0},
+            "stopped 59 s ago, forgotten in 14 d",
+        ),
+        (
+            {"reason": "lost", "for_s": 7200.0, "forgotten_in_s": 61.0},
+            "lost 2 h ago, forgotten in 1 min",
+        ),
+        ({"reason": "not_seen", "for_s": 0.2, "forgotten_in_s": None}, "not seen for 0 s"),
+    ]
+    for gone, text in rows:
+        shown["peers"][0]["gone"] = gone
+        assert text_of(views.peers(shown)).rstrip().endswith(text)
+    assert "1 known, us included; 1 gone" in text_of(views.status(shown))
+
+
+def test_what_was_removed_is_told_with_how_much_it_was() -> None:
+    name = "cd" * 16
+    assert views.removed({"name": name, "nickname": "a", "entries": 3}) == (
+        "a: removed, 3 entries let go"
+    )
+    assert views.removed({"name": name, "nickname": "", "entries": 0}) == (
+        f"{name}: nothing is held of it"
+    )

@@ -737,6 +737,7 @@ def test_after_the_last_number_nothing_breaks() -> None:
         incarnation=1,
         first_sequence=0,
         told_by_writer=lambda _writer, _peer: False,
+        is_alive=lambda _peer: True,
     )
     node.go_above(ONE, MAX_SEQUENCE)
     for _ in range(2):
@@ -751,6 +752,7 @@ def test_sequences_rise_within_a_life_and_over_lives() -> None:
             incarnation=1,
             first_sequence=first,
             told_by_writer=lambda _writer, _peer: False,
+            is_alive=lambda _peer: True,
         )
         assert [node.sign(ONE, EMPTY).head.sequence for _ in range(2)] == [first + 1, first + 2]
         assert node.sign(TWO, EMPTY).head.sequence == first + 1, "each channel counts by itself"

@@ -158,3 +158,25 @@ def test_a_record_that_was_made_for_another_disk_is_made_again() -> None:
     assert keeper.prepared(ONE, ALICE.name) is None
     [(_, found)] = loaded([keeper.record_of(ONE, second)])
     assert same(found, second)
+
+
+def test_what_was_let_go_is_kept_no_more_unless_the_disk_refuses() -> None:
+    keeper = Keeper()
+    held = fragment_by(ALICE, ONE, {b"n": b"1"}, 1)
+    records = [keeper.record_of(ONE, held)]
+    keeper.done()
+    assert keeper.record_of_removal(TWO, ALICE.name) is None
+    assert keeper.record_of_removal(ONE, ALICE.name) is not None
+    keeper.undo()
+    assert keeper.get(ONE, ALICE.name) is held
+    gone = keeper.record_of_removal(ONE, ALICE.name)
+    assert gone is not None
+    keeper.done()
+    records.append(gone)
+    assert loaded(records) == []
+    assert keeper.snapshot() == []
+    # And written anew.
+    back = fragment_by(ALICE, ONE, {b"n": b"2"}, 2)
+    records.append(keeper.record_of(ONE, back))
+    [(_, found)] = loaded(records)
+    assert same(found, back)

@@ -22,6 +22,7 @@ def life(number: int, peer: int = 0) -> Gossip:
         incarnation=1,
         first_sequence=number * SEQUENCES_PER_START,
         told_by_writer=lambda _writer, _peer: False,
+        is_alive=lambda _peer: True,
     )
 
 
