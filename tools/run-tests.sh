@@ -51,6 +51,9 @@ tier() {
   bad=$(($(number failed "$closing") + $(number error "$closing")))
   out=$(($(number skipped "$closing") + $(number xfailed "$closing")))
 
+  while read -r reason; do
+    complaints+=("$name: $reason")
+  done < <(sed -nE 's/^(FAILED|ERROR) (tests.*)$/\2/p' "$log")
   # 5 is pytest's "no tests collected". Anything else that is not 0 failed, even if pytest died uncounted.
   if [ "$status" != 0 ] && [ "$status" != 5 ] && [ "$bad" = 0 ]; then
     complaints+=("$name: pytest ended with $status")
