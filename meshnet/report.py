@@ -128,6 +128,8 @@ class ExplainCause(enum.StrEnum):
     """No peer that we reach has a link to it."""
     PEER_LEFT = "peer_left"
     """It has stopped, or has no links left: so it says itself."""
+    PEER_GONE = "peer_gone"
+    """It has not been within reach for so long; it is forgotten when its lease ends."""
     ON_DEMAND = "on_demand"
     """There is a way, and a session is set up when frames flow: there are more peers than that."""
     SESSION_STARTING = "session_starting"

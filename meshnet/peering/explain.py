@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from meshnet.discovery.targets import Target, Targets, TargetState, Trouble
 from meshnet.ids import Endpoint, PeerName, Remote, join_host_port
+from meshnet.peering.absences import Absences
 from meshnet.peering.links import Link
 from meshnet.peering.pair import Pair
 from meshnet.peering.sessions import SessionKeeper
@@ -36,6 +37,7 @@ class Tables(NamedTuple):
     sessions: SessionKeeper
     targets: Targets
     routes: Mapping[PeerName, Route]
+    absences: Absences
 
 
 def causes_of_peer(tables: Tables, peer: PeerName, now: float) -> list[CauseReport]:
@@ -109,6 +111,15 @@ def _of_missing_link(tables: Tables, peer: PeerName, now: float) -> Iterator[Cau
             yield ExplainCause.PEER_LEFT, "it has stopped, or has lost all its links"
         elif record is not None:
             yield ExplainCause.NO_ROUTE, "no peer that we reach has a link to it"
+    absence = tables.absences.get(peer)
+    if absence is not None:
+        gone = f"gone for {now - absence.since:.0f} s"
+        kept = (
+            f", forgotten in {max(0.0, absence.until - now):.0f} s"
+            if absence.until is not None
+            else ""
+        )
+        yield ExplainCause.PEER_GONE, f"{gone}{kept}, or at once by meshnet rmpeer"
 
 
 def _of_target(tables: Tables, target: Target, now: float) -> Cause:

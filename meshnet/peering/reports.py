@@ -183,6 +183,7 @@ class Reporter:
             self._sessions,
             self._targets,
             self._router.routes,
+            self._absences,
         )
 
     def _linked_report(self, link: Link) -> report.ConnectionReport:

@@ -264,6 +264,8 @@ CASES: list[tuple[ExplainCause, Case]] = [
     (ExplainCause.NO_ADDRESS, no_address),
     (ExplainCause.NO_ROUTE, no_route),
     (ExplainCause.PEER_LEFT, peer_left),
+    (ExplainCause.PEER_GONE, peer_left),
+    (ExplainCause.PEER_GONE, no_route),
     (ExplainCause.ON_DEMAND, on_demand),
     (ExplainCause.SESSION_STARTING, session_starting),
     (ExplainCause.NO_UDP_ANSWER, no_udp_answer),
