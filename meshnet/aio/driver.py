@@ -205,15 +205,17 @@ class Driver:
 
     async def _dial(self, dial: Dial) -> None:
         """Make one connection; `_LinkTransport` reports success, we report failure."""
+        link = _LinkTransport(self, dial.target_id)
         try:
             endpoints = await self._resolver.resolve(dial.host, dial.port)
             # A name's addresses take turns from try to try, so one that is dead costs one try.
             endpoint = endpoints[dial.turn % len(endpoints)]
             async with asyncio.timeout(_DIAL_TIMEOUT_S):
-                await self._loop.create_connection(
-                    lambda: _LinkTransport(self, dial.target_id), endpoint.host, endpoint.port
-                )
+                await self._loop.create_connection(lambda: link, endpoint.host, endpoint.port)
             return
+        except asyncio.CancelledError:
+            link.abort_as("the dial was called off")
+            raise
         except TimeoutError:
             reason = "no answer to the TCP connection"
         except ResolveError as error:
@@ -221,7 +223,12 @@ class Driver:
         except OSError as error:
             # The loop's own text repeats the address; the system's says what happened.
             reason = os.strerror(error.errno) if error.errno else str(error)
-        self.dial_failed(dial.target_id, reason)
+        if link.is_made:
+            # On a busy host the time may be over between `connection_made` and our next turn.
+            # uvloop closes the connection then without a word, and writing to it raises.
+            link.abort_as(reason)
+        else:
+            self.dial_failed(dial.target_id, reason)
 
     def path_changed(self, vanished: Collection[str]) -> None:
         """The way to others may be another now. ``vanished`` addresses of this host are gone.
@@ -297,6 +304,11 @@ class _LinkTransport(asyncio.Protocol):
         self._turn: asyncio.Handle | None = None
         self.local_host = ""
         """The address of this host that the connection is bound to."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the engine knows of it."""
+        return self._link_id is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not a check: uvloop's transports are not registered as asyncio.Transport.

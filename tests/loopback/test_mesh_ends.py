@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 import uvloop
 
 from meshnet import Mesh, MeshConfig
+from meshnet.aio import driver
 from meshnet.crdt import LwwMap
 from meshnet.errors import LocalProtocolError, TapError
 from meshnet.testing import MemoryPort, MemoryState
@@ -149,3 +152,41 @@ def test_a_mesh_is_started_once_at_a_time() -> None:
             assert mesh.is_ready
 
     asyncio.run(test())
+
+
+@both_loops
+@pytest.mark.parametrize("end", ["timeout", "called off"])
+def test_a_dial_that_ends_just_when_its_connection_is_made_leaves_no_half_of_a_link(
+    run: Run, end: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a busy host: the loop closes such a connection, and tells nobody."""
+    made = driver._LinkTransport.connection_made
+    dialled: list[driver._LinkTransport] = []
+
+    def made_late(link: driver._LinkTransport, transport: asyncio.BaseTransport) -> None:
+        made(link, transport)
+        if link._target_id is None:
+            return
+        dialled.append(link)
+        if len(dialled) > 1:
+            return
+        if end == "timeout":
+            time.sleep(2 * driver._DIAL_TIMEOUT_S)
+        else:
+            for task in link._driver._dials:
+                task.cancel()
+
+    monkeypatch.setattr(driver._LinkTransport, "connection_made", made_late)
+    monkeypatch.setattr(driver, "_DIAL_TIMEOUT_S", 0.1)
+
+    async def test() -> None:
+        async with Mesh(ALONE) as a, Mesh(told_of(a)) as b:
+            await b.wait_connected(timeout_s=10)
+            await asyncio.sleep(0.1)
+            [link] = b._engine.links  # type: ignore[union-attr]
+            assert dialled[-1]._link_id == link.id
+            assert all(not one.is_made for one in dialled[:-1])
+
+    with caplog.at_level(logging.ERROR):
+        run(test())
+    assert not caplog.records
