@@ -40,7 +40,14 @@ from meshnet.events import (
     PeerRemoved,
 )
 from meshnet.gossip.channels import BadEntry, Channels, LatticeT, OpenChannel
-from meshnet.gossip.events import Changed, Contradicted, Ignored, Removed, WrittenElsewhere
+from meshnet.gossip.events import (
+    Changed,
+    Contradicted,
+    Ignored,
+    Malformed,
+    Removed,
+    WrittenElsewhere,
+)
 from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import SEQUENCES_PER_START
 from meshnet.ids import Endpoint, PeerName, network_id
@@ -641,6 +648,9 @@ class Engine:
                 self._follow_removal(event, now)
             elif isinstance(event, Ignored):
                 self._ignore(event.carrier, event.reason, event.text)
+            elif isinstance(event, Malformed):
+                if (link := self._linked.get(event.carrier)) is not None:
+                    self.links.close(link, CloseCode.PROTOCOL_ERROR, event.text, now)
             elif isinstance(event, Contradicted):
                 self._events.append(IdentityConflict(event.writer))
             elif isinstance(event, WrittenElsewhere):

@@ -33,8 +33,8 @@ _BURST = 64
 _DIAL_TIMEOUT_S = 3.0
 # The loop's timers stand still while the machine sleeps. So soon after it has woken up we look.
 LOOK_INTERVAL_S = 1.0
-# So much of one link is worked through in a turn: some milliseconds, if it is all small messages.
-LINK_SLICE_BYTES = 8192
+# So much of one link is worked through in a turn: a millisecond or two, if it is small messages.
+LINK_SLICE_BYTES = 4096
 # A peer that stops reading must not make us keep everything it was to be told.
 MAX_LINK_BACKLOG_BYTES = 8 * 1024 * 1024
 # What has ended may still deliver what it was given for so long. Who keeps a connection open

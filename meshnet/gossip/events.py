@@ -26,6 +26,13 @@ class Ignored(Value):
     text: str
 
 
+class Malformed(Value):
+    """``carrier`` has sent what no peer would: it is to blame, and its link has to end."""
+
+    carrier: PeerName
+    text: str
+
+
 class Contradicted(Value):
     """Two contents under one number: the writer's key is in use in two places."""
 
@@ -49,4 +56,4 @@ class Removed(Value):
     before: Tree
 
 
-GossipEvent = Changed | Removed | Ignored | Contradicted | WrittenElsewhere
+GossipEvent = Changed | Removed | Ignored | Malformed | Contradicted | WrittenElsewhere

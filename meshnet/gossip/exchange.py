@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from itertools import islice
+from operator import attrgetter
 
 from attrs import define
 
@@ -21,6 +22,7 @@ from meshnet.gossip.events import (
     Contradicted,
     GossipEvent,
     Ignored,
+    Malformed,
     Removed,
     WrittenElsewhere,
 )
@@ -42,7 +44,6 @@ from meshnet.gossip.messages import (
     Feed,
     Have,
     InnerNode,
-    Nodes,
     Want,
     pack_announcement,
     pack_delta,
@@ -71,16 +72,18 @@ from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
 from meshnet.gossip.spreading import Spreading
 from meshnet.gossip.superseded import Superseded
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Tree
+from meshnet.gossip.unread import UnreadNodes
 from meshnet.ids import ChannelId, PeerName
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 from meshnet.wire.identity import Identity
 from meshnet.wire.messages import MessageType
 
-# Our choice. What one neighbour is told in one turn, about a millisecond's work; the rest follows.
-TURN_BYTES = 64 * 1024
-# What a turn's work counts that ends in nothing to tell.
-SILENT_BYTES = 32 * 1024
+# Our choice. What all neighbours are told in one turn, a millisecond's work; the rest follows.
+TURN_BYTES = 16 * 1024
+# What a message counts besides its body, and what work counts that ends in nothing to tell.
+MESSAGE_BYTES = 256
+SILENT_BYTES = TURN_BYTES
 # A small fragment is told whole to who has no known version of it.
 WHOLE_FRAGMENT_BYTES = 16 * 1024
 # How long somebody may take to give a fragment before who else tells of it is asked for the rest.
@@ -138,6 +141,8 @@ class Gossip:
         self._refused: dict[bytes, None] = {}
         # Whether there may be something to send; most inputs of a peer are not for us.
         self._stirred = False
+        self._served = 0
+        self._packed: tuple[Fragment, Tree, bytes] | None = None
         self._now = 0.0
         self._events: deque[GossipEvent] = deque()
         # The greatest sequence of ours that we know of: the next is above it.
@@ -251,11 +256,7 @@ class Gossip:
         elif kind is MessageType.REMOVAL:
             self._receive_removal(neighbour, parse_removal(body), now)
         elif kind is MessageType.NODES:
-            nodes = parse_nodes(body)
-            if nodes.tree is None:
-                self._walk(neighbour, nodes, now)
-            else:
-                self._receive_nodes(neighbour, nodes.tree, nodes)
+            self._receive_nodes(neighbour, UnreadNodes(parse_nodes(body)))
         elif kind is MessageType.HAVE:
             self._spreading.receive_have(neighbour, parse_have(body), now)
         elif kind is MessageType.FEED:
@@ -280,19 +281,25 @@ class Gossip:
         return self._stirred and any(n.writable and n.has_work for n in self._neighbours.values())
 
     def messages_to_send(self) -> list[tuple[PeerName, MessageType, bytes]]:
-        """One turn's messages for each neighbour whose link takes more."""
+        """One turn's messages for neighbours whose links take more; these take turns."""
         messages: list[tuple[PeerName, MessageType, bytes]] = []
         if not self._stirred:
             return messages
-        for neighbour in self._neighbours.values():
-            sent_bytes = 0
-            while neighbour.writable and sent_bytes < TURN_BYTES and neighbour.has_work:
-                message = self._next_message(neighbour)
-                if message is not None:
-                    messages.append((neighbour.peer, *message))
-                    sent_bytes += len(message[1])
-                else:
-                    sent_bytes += SILENT_BYTES
+        ready = (n for n in self._neighbours.values() if n.writable and n.has_work)
+        waiting = deque(sorted(ready, key=attrgetter("served")))
+        left_bytes = TURN_BYTES
+        while waiting and left_bytes > 0:
+            neighbour = waiting.popleft()
+            self._served += 1
+            neighbour.served = self._served
+            message = self._next_message(neighbour)
+            if message is not None:
+                messages.append((neighbour.peer, *message))
+                left_bytes -= MESSAGE_BYTES + len(message[1])
+            else:
+                left_bytes -= SILENT_BYTES
+            if neighbour.has_work:
+                waiting.append(neighbour)
         self._stirred = self.has_more_to_send
         return messages
 
@@ -311,12 +318,15 @@ class Gossip:
             return self._answer(neighbour.requests.popleft())
         if neighbour.feed_due:
             return self._feed(neighbour)
+        if neighbour.unread:
+            self._read_on(neighbour)
+            return None
         if neighbour.walk and not neighbour.walk_asked:
             neighbour.walk_asked = True
             # The last first, so depth first: what is still to be looked at stays little.
             paths = tuple(islice(reversed(neighbour.walk), MAX_PATHS))
             return MessageType.WANT, pack_want(Want(None, EMPTY_DIGEST, paths))
-        if neighbour.to_ask and len(neighbour.asked) < MAX_FETCHES:
+        if neighbour.to_ask and neighbour.may_ask:
             return self._ask(neighbour)
         return self._tell(neighbour) if neighbour.due else self._announce(neighbour)
 
@@ -347,11 +357,14 @@ class Gossip:
             return None
         neighbour.told[key] = fragment
         channel = key[0]
-        if told is not None:
-            return MessageType.DELTA, pack_delta(channel, fragment, told.tree)
-        if fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
+        if told is None and fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
             return MessageType.DELTA, pack_announcement(channel, fragment.head)
-        return MessageType.DELTA, pack_delta(channel, fragment, EMPTY)
+        base = told.tree if told is not None else EMPTY
+        packed = self._packed
+        if packed is None or packed[0] is not fragment or packed[1] is not base:
+            # Most neighbours are told the same.
+            self._packed = packed = (fragment, base, pack_delta(channel, fragment, base))
+        return MessageType.DELTA, packed[2]
 
     def _announce(self, neighbour: Neighbour) -> tuple[MessageType, bytes] | None:
         fragments: list[tuple[bytes, int]] = []
@@ -481,28 +494,55 @@ class Gossip:
                     self.coming_bytes += fetching.fetch.held_bytes
             if fetching.fetch.finished and fetching.fetch.join():
                 self._fetched(neighbour, channel, fetching.fetch)
-            elif key not in neighbour.asked:
+            elif key not in neighbour.asked and key not in neighbour.unread:
                 neighbour.to_ask[key] = None
         except Unusable as unusable:
             self._unusable(neighbour, channel, head, unusable)
 
-    def _receive_nodes(self, neighbour: Neighbour, key: FragmentId, nodes: Nodes) -> None:
-        neighbour.asked.discard(key)
+    def _receive_nodes(self, neighbour: Neighbour, answer: UnreadNodes) -> None:
+        key = answer.tree
+        if key is not None:
+            neighbour.asked.discard(key)
+            if key not in self._fetches:
+                return
+        elif not neighbour.walk_asked or key in neighbour.unread:
+            return  # Nothing was asked.
+        if answer.is_long:
+            neighbour.unread[key] = answer
+        else:
+            self._look_at(neighbour, answer)
+
+    def _read_on(self, neighbour: Neighbour) -> None:
+        """Look at some more of what the neighbour has answered; its answers take turns."""
+        key, answer = next(iter(neighbour.unread.items()))
+        del neighbour.unread[key]
+        try:
+            self._look_at(neighbour, answer)
+        except MalformedError as error:
+            self._events.append(Malformed(neighbour.peer, str(error)))
+
+    def _look_at(self, neighbour: Neighbour, answer: UnreadNodes) -> None:
+        if answer.tree is None:
+            self._walk(neighbour, answer)
+        else:
+            self._take_nodes(neighbour, answer.tree, answer)
+
+    def _take_nodes(self, neighbour: Neighbour, key: FragmentId, answer: UnreadNodes) -> None:
         fetching = self._fetches.get(key)
         if fetching is None or fetching.source != neighbour.peer:
             return
         fetch, channel = fetching.fetch, key[0]
-        if fetch.head.root != nodes.root:
+        if fetch.head.root != answer.root:
             neighbour.to_ask[key] = None
             return
-        if not nodes.nodes:
+        if not answer.left:
             self._end_fetch(key)
             self._ask_others(neighbour.peer)
             return
         before = fetch.held_bytes
         try:
             try:
-                fetch.give(nodes.nodes)
+                fetch.give(answer.take())
             finally:
                 self.coming_bytes += fetch.held_bytes - before
             if fetch.finished and fetch.join():
@@ -510,6 +550,8 @@ class Gossip:
             elif self.replica.size_bytes + self.coming_bytes > MAX_TOTAL_BYTES:
                 self._end_fetch(key)
                 self._no_room(neighbour, channel, fetch.head)
+            elif answer.left:
+                neighbour.unread[key] = answer
             else:
                 neighbour.to_ask[key] = None
         except Unusable as unusable:
@@ -549,13 +591,12 @@ class Gossip:
         text = f"no room for what {head.writer.short} writes in {channel.name}"
         self._ignore(neighbour, DropReason.STATE_FULL, text)
 
-    def _walk(self, neighbour: Neighbour, nodes: Nodes, now: float) -> None:
+    def _walk(self, neighbour: Neighbour, answer: UnreadNodes) -> None:
         """Part of the neighbour's index: where it differs from ours, look on; heads, consider."""
-        if not neighbour.walk_asked:
-            return
-        neighbour.walk_asked = False
         index = self.replica.index
-        for path, told in nodes.nodes:
+        if not answer.left and neighbour.walk:
+            raise MalformedError("an answer without nodes")
+        for path, told in answer.take():
             if path not in neighbour.walk:
                 raise MalformedError("a node of the index that was not asked for")
             del neighbour.walk[path]
@@ -570,9 +611,11 @@ class Gossip:
             else:
                 for entry in told.entries:
                     channel, head = parse_index_entry(entry)
-                    self._consider(neighbour, Delta(channel, head, None), now)
-        if not nodes.nodes and neighbour.walk:
-            raise MalformedError("an answer without nodes")
+                    self._consider(neighbour, Delta(channel, head, None), self._now)
+        if answer.left:
+            neighbour.unread[None] = answer
+        else:
+            neighbour.walk_asked = False
 
     # What comes of it.
 

@@ -7,18 +7,29 @@ head keeps what it has so far.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 
 from meshnet.gossip.fragments import Fragment, Head, fragment_of
 from meshnet.gossip.messages import MAX_PATH_DIGITS, MAX_PATHS, InnerNode, Told
-from meshnet.gossip.tree import EMPTY_DIGEST, ENTRY_BYTES, Inner, Node, Path, Tree, build, leaf_of
+from meshnet.gossip.tree import (
+    EMPTY_DIGEST,
+    ENTRY_BYTES,
+    Entry,
+    Inner,
+    Node,
+    Path,
+    Tree,
+    build,
+    leaf_of,
+    spot_of,
+)
 from meshnet.wire.crypto import HASH_BYTES
 from meshnet.wire.cursor import MalformedError
 
 # Our choice: so many nodes that have come already are looked through at once, a millisecond's work.
 LOOK_NODES = 512
 # So many are joined to a tree at once when all have come: each costs a hash over its children.
-JOIN_NODES = 64
+JOIN_NODES = 16
 
 
 class Unusable(Exception):
@@ -157,12 +168,12 @@ class Fetch:
             if self._size_bytes > self.head.size_bytes:
                 raise Unusable("more entries than the head says")
 
-    def _built(self, path: Path, entries: Iterable[tuple[bytes, bytes]]) -> Node | None:
-        leaves = [leaf_of(key, value) for key, value in entries]
-        if any(not leaf.spot.startswith(path) for leaf in leaves):
-            raise MalformedError("an entry that stands elsewhere")
-        if len({leaf.spot for leaf in leaves}) != len(leaves):
+    def _built(self, path: Path, entries: Sequence[Entry]) -> Node | None:
+        leaves = {spot_of(key): leaf_of(key, value) for key, value in entries}
+        if len(leaves) != len(entries):
             raise MalformedError("an entry twice")
+        if not all(spot.startswith(path) for spot in leaves):
+            raise MalformedError("an entry that stands elsewhere")
         return build(leaves, len(path))
 
     def _joined(self, path: Path, digest: bytes) -> Generator[None, None, Node | None]:

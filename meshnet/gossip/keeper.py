@@ -33,7 +33,8 @@ class _Packing:
     def go_on(self, limit: int) -> int:
         """Pack up to ``limit`` changes; how many there were."""
         piece = list(islice(self._pieces, limit))
-        self._packed += piece
+        # Joined bit by bit, too: a hundred thousand pieces at once would take a while.
+        self._packed.append(b"".join(piece))
         if len(piece) < limit:
             self.record = b"".join(self._packed)
         return len(piece)

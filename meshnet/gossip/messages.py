@@ -6,6 +6,7 @@ blame, whoever wrote the content.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 
 from meshnet.gossip.fragments import (
@@ -52,6 +53,7 @@ WHOLE_BELOW_BYTES = 2048
 MAX_BODY_BYTES = 32 * 1024
 
 _EMPTY, _INNER, _ENTRIES = 0, 1, 2
+_U16 = struct.Struct(">H").pack
 _ANNOUNCED, _CHANGED, _MOVED_ON = 0, 1, 2
 
 
@@ -301,14 +303,11 @@ def _pack_node(node: Node | None) -> bytes:
         digests = b"".join(child.digest for child in node.children if child is not None)
         return bytes((_INNER,)) + bitmap.to_bytes(2, "big") + digests
     leaves = list(leaves_of(node))
-    entries = b"".join(
-        len(leaf.key).to_bytes(2, "big")
-        + leaf.key
-        + len(leaf.value).to_bytes(2, "big")
-        + leaf.value
-        for leaf in leaves
-    )
-    return bytes((_ENTRIES, len(leaves))) + entries
+    pieces = [bytes((_ENTRIES, len(leaves)))]
+    for leaf in leaves:
+        key, value = leaf.key, leaf.value
+        pieces += (_U16(len(key)), key, _U16(len(value)), value)
+    return b"".join(pieces)
 
 
 def _read_node(cursor: Cursor) -> Told:
@@ -331,12 +330,8 @@ def _read_node(cursor: Cursor) -> Told:
 
 
 def _read_key(cursor: Cursor) -> bytes:
-    if (size := cursor.read_u16()) > MAX_KEY_BYTES:
-        raise MalformedError(f"key of {size} bytes")
-    return cursor.read_bytes(size)
+    return cursor.read_sized(MAX_KEY_BYTES, "key")
 
 
 def _read_value(cursor: Cursor) -> bytes:
-    if (size := cursor.read_u16()) > MAX_VALUE_BYTES:
-        raise MalformedError(f"value of {size} bytes")
-    return cursor.read_bytes(size)
+    return cursor.read_sized(MAX_VALUE_BYTES, "value")

@@ -7,9 +7,10 @@ from collections import deque
 from attrs import define, field
 
 from meshnet.gossip.fragments import Fragment
-from meshnet.gossip.messages import Want
+from meshnet.gossip.messages import TreeId, Want
 from meshnet.gossip.replica import FragmentId
 from meshnet.gossip.tree import Path
+from meshnet.gossip.unread import UnreadNodes
 from meshnet.ids import PeerName
 
 # Our choice. So many fragments are fetched from one neighbour at once: what a thousand need is some
@@ -23,6 +24,8 @@ class Neighbour:
 
     peer: PeerName
     writable: bool = True
+    served: int = 0
+    """The number of our last message to it, so that neighbours take turns."""
     digest_due: bool = True
     told: dict[FragmentId, Fragment] = field(factory=dict)
     due: dict[FragmentId, None] = field(factory=dict)
@@ -33,6 +36,8 @@ class Neighbour:
     walk_asked: bool = False
     to_ask: dict[FragmentId, None] = field(factory=dict)
     asked: set[FragmentId] = field(factory=set)
+    unread: dict[TreeId, UnreadNodes] = field(factory=dict)
+    """What it has answered, and is still to be looked at; nothing of that is asked meanwhile."""
     to_remind: dict[FragmentId, None] = field(factory=dict)
     """What it wrote before its last start and may have forgotten."""
     removed: dict[FragmentId, None] = field(factory=dict)
@@ -57,11 +62,17 @@ class Neighbour:
             or self.to_remind
             or self.removed
             or self.requests
+            or self.unread
             or self.feed_due
             or self.to_announce
             or (self.walk and not self.walk_asked)
-            or (self.to_ask and len(self.asked) < MAX_FETCHES)
+            or (self.to_ask and self.may_ask)
         )
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether another fragment may be fetched from it."""
+        return len(self.asked) + len(self.unread) < MAX_FETCHES
 
     def knows(self, key: FragmentId, fragment: Fragment) -> None:
         """It has told us that it has this version, so we need not tell it."""

@@ -10,7 +10,7 @@ costs O(log n), and old ones can be kept to tell what has changed since.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from meshnet.wire.crypto import HASH_BYTES, blake2b
 
@@ -171,9 +171,9 @@ class Tree:
 EMPTY = Tree()
 
 
-def build(leaves: Iterable[Leaf], depth: int) -> Node | None:
-    """The node at ``depth`` digits of path that holds these: their spots agree up to there."""
-    return _build([(leaf.spot, leaf) for leaf in leaves], depth)
+def build(leaves: Mapping[str, Leaf], depth: int) -> Node | None:
+    """The node at ``depth`` digits of path that holds these, by their spots, which agree so far."""
+    return _build(list(leaves.items()), depth)
 
 
 def leaves_of(node: Node | None) -> Iterator[Leaf]:

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from meshnet.gossip.events import Changed, GossipEvent, Removed
+from meshnet.gossip.events import Changed, GossipEvent, Malformed, Removed
 from meshnet.gossip.exchange import Gossip
 from meshnet.gossip.fragments import Fragment
 from meshnet.gossip.tree import EMPTY, Tree
 from meshnet.ids import ChannelId, PeerName
+from meshnet.wire.cursor import MalformedError
 from meshnet.wire.identity import Identity
 from meshnet.wire.messages import MessageType
 from support.samples import NETWORK_ID
@@ -114,6 +115,8 @@ class Net:
         """What the events tell must be what is there."""
         while (event := self.nodes[who].next_event()) is not None:
             self.events[who].append(event)
+            if isinstance(event, Malformed):
+                raise MalformedError(event.text)  # As where it is found at once.
             if isinstance(event, Changed):
                 seen = self.seen[who].setdefault((event.channel, event.writer), {})
                 for key, before, now in event.now.changes_since(event.before):

@@ -12,7 +12,7 @@ from meshnet.wire.cursor import Cursor, MalformedError, is_clean, pack_text
 
 COVERS = ("meshnet.wire.cursor:Cursor", "meshnet.wire.cursor:is_clean")
 
-_TEXT = 5
+_SIZED, _TEXT = 4, 5
 
 
 def check(data: bytes) -> None:
@@ -39,14 +39,19 @@ def _read(cursor: Cursor, read: int, left: bytes) -> int:
         packed = pack_text(text, 8 * argument)
         assert left.startswith(packed)
         return len(packed)
+    if kind == _SIZED:
+        said = cursor.read_sized(8 * argument, "piece")
+        assert left.startswith(len(said).to_bytes(2, "big") + said)
+        assert len(said) <= 8 * argument
+        return 2 + len(said)
     if kind == 6:
         assert cursor.read_bytes(argument) == left[:argument]
         return argument
     if kind == 7:
         assert cursor.read_rest() == left
         return len(left)
-    size = (1, 2, 4, 8, 1)[kind]
-    number = (cursor.read_u8, cursor.read_u16, cursor.read_u32, cursor.read_u64, cursor.read_u8)
+    size = (1, 2, 4, 8)[kind]
+    number = (cursor.read_u8, cursor.read_u16, cursor.read_u32, cursor.read_u64)
     assert number[kind]() == int.from_bytes(left[:size], "big")
     return size
 
@@ -58,6 +63,8 @@ def seeds() -> Iterator[bytes]:
     yield piece(bytes((_TEXT + 8,))) + piece(b"longer than eight")
     yield piece(bytes((_TEXT + 8,))) + piece(b"\xff\xfe")
     yield piece(bytes((0, 1, 2, 3, 6 + 8 * 3))) + bytes(range(18))
+    for sized in (b"\0\3abc", b"\0\x09too many", b"\0\3ab", b"\0"):
+        yield piece(bytes((_SIZED + 8,))) + sized
     yield piece(bytes((0, 7))) + b"the rest"
     yield piece(bytes((3,))) + b"short"
     yield piece(bytes((0,))) + b"too much"

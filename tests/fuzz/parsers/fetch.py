@@ -94,7 +94,7 @@ class _Lie:
         self.told[path] = Entries(tuple(entries))
         leaves = {leaf.spot: leaf for leaf in (Leaf(key, value) for key, value in entries)}
         try:
-            node = build(list(leaves.values()), len(path))
+            node = build(leaves, len(path))
         except IndexError:
             return bytes(HASH_BYTES)
         return EMPTY_DIGEST if node is None else node.digest

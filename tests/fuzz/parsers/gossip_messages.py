@@ -119,6 +119,7 @@ def seeds() -> Iterator[bytes]:
     yield bytes((_FEED,)) + pack_feed(Feed(True, tuple(places)))
     yield bytes((_FEED, 0))
     yield bytes((_FEED, 2))
+    yield bytes((_FEED, 1)) + bytes(7)
     yield bytes((_WANT,)) + b"\0" + bytes(32) + b"\x01\x41" + bytes(33)
     yield bytes((_WANT,)) + b"\0" + bytes(32) + b"\x01\x01\x0f"
     yield bytes((_WANT,)) + b"\2"

@@ -155,7 +155,7 @@ def test_changes_are_found_without_looking_at_the_rest() -> None:
 
 
 def test_built_is_as_updated() -> None:
-    built = build([Leaf(*entry) for entry in ENTRIES], 0)
+    built = build({spot_of(entry[0]): Leaf(*entry) for entry in ENTRIES}, 0)
     assert built is not None
     assert built.digest == TREE.digest
 
