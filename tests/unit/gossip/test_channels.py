@@ -557,3 +557,21 @@ def test_what_the_disk_refused_of_others_is_tried_again() -> None:
     member.channels.not_written(FULL)
     member.channels.keep_others()
     assert member.channels.records_to_write() == refused
+
+
+def test_what_is_ours_already_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a large channel after a start finds on disk what the mesh has."""
+    channel = ChannelId("large", LwwMap.name)
+    tree = Tree.of(LwwMap().put(Origin(ALICE.name, 1), "k", b"v").to_entries(ALICE.name).items())
+    held = fragment_by(ALICE, channel, tree)
+    opened = OpenChannel(channel, LwwMap, ALICE.name, {ALICE.name: held}, None)
+    looked: list[PeerName] = []
+
+    def counted(_self: LwwMap, writer: PeerName) -> dict[bytes, bytes]:
+        looked.append(writer)
+        return dict(tree)
+
+    monkeypatch.setattr(LwwMap, "to_entries", counted)
+    assert opened.take_up(Tree.of(tree)) == []
+    assert (looked, dict(opened.tree)) == ([], dict(tree))
+    assert opened.value.get("k") == b"v"
