@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 _UNSET = (0.0, 0)
+# Deadlines that were replaced stay in the heap until their time: so many, and as many as are set.
+_MAX_REPLACED = 64
 
 
 def on_the_second(deadline: float) -> float:
@@ -38,6 +40,9 @@ class Timers(Generic[K]):
         self._serial += 1
         self._deadlines[key] = (deadline, self._serial)
         heapq.heappush(self._heap, (deadline, self._serial, key))
+        if len(self._heap) > 2 * len(self._deadlines) + _MAX_REPLACED:
+            self._heap = [(at, serial, key) for key, (at, serial) in self._deadlines.items()]
+            heapq.heapify(self._heap)
 
     def set_if_unset(self, key: K, deadline: float) -> None:
         """Leave an earlier wish as it is: what comes again and again must not put it off."""

@@ -70,3 +70,12 @@ def test_a_wish_that_comes_again_and_again_is_not_put_off() -> None:
 def test_on_the_second_is_never_late_and_less_than_a_second_early() -> None:
     for deadline in (5.0, 5.001, 5.999):
         assert on_the_second(deadline) == 5.0
+
+
+def test_deadlines_that_are_replaced_without_end_take_no_room() -> None:
+    timers: Timers[int] = Timers()
+    for number in range(10_000):
+        timers.set(number % 10, 1e6 - number)
+    assert len(timers) == 10
+    assert len(timers._heap) < 100
+    assert timers.pop_due(1e6) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
