@@ -502,6 +502,8 @@ class Gossip:
     def _receive_nodes(self, neighbour: Neighbour, answer: UnreadNodes) -> None:
         key = answer.tree
         if key is not None:
+            if key not in neighbour.asked:
+                return  # Nothing was asked, and what may be long is not kept unasked.
             neighbour.asked.discard(key)
             if key not in self._fetches:
                 return

@@ -27,7 +27,8 @@ LAST_ANNOUNCED_S = 0.5
 # How long what was announced may take to come from elsewhere.
 CLAIM_PATIENCE_S = 0.3
 MAX_CLAIMS = 1024
-"""Of one neighbour, that have not been looked at. What does not fit is found by comparing."""
+"""Of one neighbour that have not been looked at, or that it has not been asked for, as it does not
+read what we say. What does not fit is found by comparing."""
 
 
 class Spreading:
@@ -71,7 +72,7 @@ class Spreading:
                 if held.head.sequence == sequence:
                     neighbour.unannounced.pop(key, None)
                     neighbour.to_announce.pop(key, None)
-            elif len(neighbour.claims) < MAX_CLAIMS:
+            elif len(neighbour.claims) + len(neighbour.to_want) < MAX_CLAIMS:
                 neighbour.claims.setdefault(place, (sequence, now))
                 if self._look_at is None:
                     self._look_at = now + CLAIM_PATIENCE_S

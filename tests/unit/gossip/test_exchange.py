@@ -550,6 +550,19 @@ def test_a_digest_has_its_size(size: int) -> None:
         say(pair(), A, B, MessageType.DIGEST, bytes(size))
 
 
+def test_long_answers_that_were_not_asked_for_are_not_kept() -> None:
+    net = pair()
+    head = absent(BIG)
+    say(net, A, B, MessageType.DELTA, pack_announcement(ONE, head))
+    unasked = pack_nodes(
+        (ONE, CAROL.name), head.root, [(f"{n:02x}", BIG.node_at(f"{n:02x}")) for n in range(60)]
+    )
+    say(net, A, B, MessageType.NODES, unasked)
+    assert not net.nodes[B]._neighbours[A].unread
+    net.collect(B)
+    assert kinds(net, B, A)[-1] is _WANT, "it is fetched as ever"
+
+
 def test_more_requests_than_answers_are_waited_for_are_too_many() -> None:
     net = pair()
     want = pack_want(Want(None, EMPTY_DIGEST, ("",)))

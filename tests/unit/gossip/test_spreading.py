@@ -193,3 +193,21 @@ def test_what_no_peer_would_say_is_its_fault(kind: MessageType, body: bytes) -> 
     net = line(A, B)
     with pytest.raises(MalformedError):
         net.nodes[B].receive(A, kind, body, net.now)
+
+
+def test_what_somebody_announces_who_reads_nothing_takes_bounded_room() -> None:
+    net = line(A, B)
+    node = net.nodes[B]
+    node.set_writable(A, False)
+    neighbour = node._neighbours[A]
+    for number in range(40):
+        for turn in range(8):
+            places = tuple(
+                ((number * 8 + turn) * MAX_PLACES + n).to_bytes(8, "big") for n in range(MAX_PLACES)
+            )
+            have = Have(tuple((place, 1) for place in places))
+            node.receive(A, _HAVE, pack_have(have), net.now)
+        net.now += 2 * CLAIM_PATIENCE_S
+        node.handle_timer(net.now)
+        assert len(neighbour.claims) + len(neighbour.to_want) <= MAX_CLAIMS
+    assert len(neighbour.to_want) == MAX_CLAIMS
