@@ -76,6 +76,7 @@ class Driver:
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        self._draining: asyncio.Handle | None = None
         self._no_links = asyncio.Event()
 
     async def start(self) -> None:
@@ -131,6 +132,8 @@ class Driver:
             if self._journal is not None:
                 await self._journal.close()
         finally:
+            if self._draining is not None:
+                self._draining.cancel()
             self._udp.close()
         # A loop gives timers and readers back on its next turn; whoever makes mesh after mesh
         # without ever waiting would otherwise keep those of all.
@@ -139,6 +142,9 @@ class Driver:
     def drain(self) -> None:
         """Carry out everything the engine wants done; call it after every input."""
         engine = self._engine
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
         for output in engine.links_to_send():
             link = self._links.get(output.link)
             if link is not None:
@@ -154,6 +160,11 @@ class Driver:
         while (event := engine.next_event()) is not None:
             self._on_event(event)
         self._schedule(engine.next_deadline())
+
+    def _drain_soon(self) -> None:
+        """Drain when all links that can be read have been: once for what many have brought."""
+        if self._draining is None:
+            self._draining = self._loop.call_soon(self.drain)
 
     def _flush_data(self) -> None:
         engine = self._engine
@@ -271,7 +282,7 @@ class Driver:
     def link_data(self, link_id: LinkId, data: bytes) -> None:
         self._engine.counters.link_bytes_received += len(data)
         self._engine.receive_link_bytes(link_id, data, clock.now())
-        self.drain()
+        self._drain_soon()
 
     def link_gone(self, link_id: LinkId, reason: str) -> None:
         if self._links.pop(link_id, None) is not None:

@@ -69,6 +69,7 @@ from meshnet.gossip.removals import (
     verify_removal,
 )
 from meshnet.gossip.replica import MAX_TOTAL_BYTES, FragmentId, Replica
+from meshnet.gossip.restlessness import Restlessness
 from meshnet.gossip.spreading import Spreading
 from meshnet.gossip.superseded import Superseded
 from meshnet.gossip.tree import EMPTY, EMPTY_DIGEST, Tree
@@ -135,6 +136,7 @@ class Gossip:
         self._superseded = Superseded()
         self._neighbours: dict[PeerName, Neighbour] = {}
         self._spreading = Spreading(identity.name, self.replica, self._neighbours)
+        self._restlessness = Restlessness()
         self._fetches: dict[FragmentId, _Fetching] = {}
         self.coming_bytes = 0
         """About what those parts cost that have come of fragments not yet whole."""
@@ -200,11 +202,11 @@ class Gossip:
 
     # Neighbours.
 
-    def neighbour_up(self, peer: PeerName) -> None:
+    def neighbour_up(self, peer: PeerName, *, is_reached: bool = False) -> None:
         """A link to ``peer`` stands: tell it what is ours and what it may have forgotten, and
-        compare the rest."""
+        compare the rest. ``is_reached``: there was a way to it before, by which news comes."""
         self._stirred = True
-        neighbour = self._neighbours[peer] = Neighbour(peer)
+        neighbour = self._neighbours[peer] = Neighbour(peer, may_wait=is_reached)
         for channel in self.replica.channels():
             if self.replica.get(channel, self._identity.name) is not None:
                 neighbour.due[channel, self._identity.name] = None
@@ -214,6 +216,7 @@ class Gossip:
     def neighbour_down(self, peer: PeerName) -> None:
         if self._neighbours.pop(peer, None) is None:
             return
+        self._restlessness.forget(peer)
         lost = [key for key, fetching in self._fetches.items() if fetching.source == peer]
         for key in lost:
             self._end_fetch(key)
@@ -247,8 +250,7 @@ class Gossip:
         elif kind is MessageType.DIGEST:
             if len(body) != HASH_BYTES:
                 raise MalformedError(f"digest of {len(body)} bytes")
-            if body != self.replica.index.digest:
-                neighbour.start_walk()
+            self._receive_digest(neighbour, body, now)
         elif kind is MessageType.WANT:
             if len(neighbour.requests) > 2 * MAX_FETCHES:
                 raise MalformedError("more requests than answers were waited for")
@@ -267,9 +269,15 @@ class Gossip:
         self._now = now
         if self._spreading.handle_timer(now, self._fetches):
             self._stirred = True
+        for peer in self._restlessness.pop_due(now):
+            neighbour = self._neighbours[peer]
+            if neighbour.digest != self.replica.index.digest:
+                neighbour.start_walk()
+                self._stirred = True
 
     def next_deadline(self) -> float | None:
-        return self._spreading.next_deadline()
+        deadlines = (self._spreading.next_deadline(), self._restlessness.next_deadline())
+        return min((at for at in deadlines if at is not None), default=None)
 
     # Outputs.
 
@@ -400,6 +408,14 @@ class Gossip:
 
     # What neighbours say.
 
+    def _receive_digest(self, neighbour: Neighbour, digest: bytes, now: float) -> None:
+        neighbour.digest = digest
+        if digest == self.replica.index.digest:
+            self._restlessness.forget(neighbour.peer)
+        elif not (neighbour.may_wait and self._restlessness.puts_off(neighbour.peer, now)):
+            neighbour.start_walk()
+        neighbour.may_wait = True
+
     def _receive_delta(self, neighbour: Neighbour, delta: Delta, now: float) -> None:
         key = (delta.channel, delta.head.writer)
         if not delta.answers:
@@ -442,9 +458,11 @@ class Gossip:
         contradiction = mine is not None and mine.head.contradicts(head)
         older = mine is not None and head.order < mine.head.order
         lost = older and self._is_lost(channel, head)
-        if older and not lost:
+        if older and not lost and neighbour.told.get(key) is not mine:
             # Whoever still has the older one shall have ours, its writer above all: a peer whose
-            # disk was set back learns so that it must go on above what it once wrote.
+            # disk was set back learns so that it must go on above what it once wrote. What was
+            # told is on its way: to tell it again for each older one that has met it would make
+            # most work where there is most to do.
             neighbour.told.pop(key, None)
             neighbour.due[key] = None
         if older and not contradiction and not lost:
@@ -636,6 +654,7 @@ class Gossip:
         if fetching is not None and fetching.fetch.head.order <= fragment.head.order:
             self._end_fetch(key)
         if source is not None:
+            self._restlessness.stir(self._now)
             source.knows(key, fragment)
         for neighbour in self._neighbours.values():
             if neighbour is source or neighbour.peer == writer:

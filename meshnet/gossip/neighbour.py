@@ -27,6 +27,10 @@ class Neighbour:
     served: int = 0
     """The number of our last message to it, so that neighbours take turns."""
     digest_due: bool = True
+    digest: bytes = b""
+    """Of all that it has, as it said last."""
+    may_wait: bool = False
+    """Whether to compare with it may wait while there is news, which then comes by other ways."""
     told: dict[FragmentId, Fragment] = field(factory=dict)
     due: dict[FragmentId, None] = field(factory=dict)
     """What it has to be told, in order."""

@@ -8,6 +8,7 @@ wrote. The two look alike at first; the former ends with our answer, the latter 
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter, deque
 from collections.abc import Collection, MutableMapping
 
@@ -22,9 +23,18 @@ from meshnet.peering.link_costs import LinkCosts
 from meshnet.timers import Timers
 from meshnet.topology.records import TOPOLOGY, Description, PeerRecord, record_entries
 
-# A change of links is told this much later: one signature for many changes at once. With
+# A lost link is told this much later: one signature for many changes at once. With
 # engine.ROUTES_DELAY_S, design section 6 allows 200 ms together.
 PUBLISH_DELAY_S = 0.05
+# So is a new one, if there was no other for a while. Where many hosts start at once each has a new
+# link every few milliseconds and all peers look at each of its records: so with each record the
+# next one waits longer (as link-state routing does, RFC 8405). Who is linked needs no record to be
+# reached by us, and the first few connect it to all others.
+PUBLISH_DELAY_GROWTH = 4.0
+MAX_PUBLISH_DELAY_S = 2.0
+CALM_S = 3.0
+# A cost is an average over many seconds: it is told with what else there is, or this much later.
+COST_DELAY_S = 5.0
 # Somebody else who writes with our key would make us answer each other without end: the first two
 # answers are at once, as a disk that was set back needs, then each takes twice as long as the last.
 HASTY_REWRITES = 2
@@ -35,8 +45,9 @@ FLUSH_DELAY_S = 0.002
 
 class _Task(enum.Enum):
     PUBLISH = 1
-    REWRITE = 2
-    FLUSH = 3
+    PUBLISH_COSTS = 2
+    REWRITE = 3
+    FLUSH = 4
 
 
 class OwnState:
@@ -66,6 +77,8 @@ class OwnState:
         self._written_elsewhere: dict[ChannelId, Fragment] = {}
         self._stopping = False
         self._was_linked = False
+        self._delay_s = PUBLISH_DELAY_S
+        self._published_at = -math.inf
         self._timers: Timers[_Task] = Timers()
         self._events: deque[IdentityConflict] = deque()
         self._publish()
@@ -89,9 +102,21 @@ class OwnState:
         if self._was_linked and not self._records[self._name].links:
             self._publish()
 
-    def links_changed(self, now: float) -> None:
-        """Tell soon whom we are linked to, and at which cost."""
-        self._timers.set_if_unset(_Task.PUBLISH, now + PUBLISH_DELAY_S)
+    def link_lost(self, now: float) -> None:
+        """Others shall soon not go that way any more."""
+        at = self._timers.deadline_of(_Task.PUBLISH)
+        if at is None or at > now + PUBLISH_DELAY_S:
+            self._timers.set(_Task.PUBLISH, now + PUBLISH_DELAY_S)
+
+    def link_won(self, now: float) -> None:
+        """Tell soon whom we are linked to; later, the more has been told just now."""
+        if now >= self._published_at + CALM_S:
+            self._delay_s = PUBLISH_DELAY_S
+        self._timers.set_if_unset(_Task.PUBLISH, now + self._delay_s)
+
+    def costs_changed(self, now: float) -> None:
+        """Tell what our links cost, some time."""
+        self._timers.set_if_unset(_Task.PUBLISH_COSTS, now + COST_DELAY_S)
 
     def flush_soon(self, now: float) -> None:
         """Have what was updated signed and told, with what else is updated meanwhile."""
@@ -111,7 +136,9 @@ class OwnState:
 
     def handle_timer(self, now: float) -> None:
         for task in self._timers.pop_due(now):
-            if task is _Task.PUBLISH:
+            if task is _Task.PUBLISH or task is _Task.PUBLISH_COSTS:
+                self._published_at = now
+                self._delay_s = min(self._delay_s * PUBLISH_DELAY_GROWTH, MAX_PUBLISH_DELAY_S)
                 self._publish()
             elif task is _Task.REWRITE:
                 self._take_back(now)
@@ -126,6 +153,8 @@ class OwnState:
 
     def _publish(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""
+        self._timers.cancel(_Task.PUBLISH)
+        self._timers.cancel(_Task.PUBLISH_COSTS)
         linked = () if self._stopping else self._linked
         costs = {peer: self._link_costs.of(peer) for peer in linked}
         record = PeerRecord(self._name, self._public_key, self._description, costs)
