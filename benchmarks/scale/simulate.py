@@ -15,6 +15,7 @@ from meshnet.crdt import LwwMap
 from meshnet.ids import ChannelId, PeerName
 from meshnet.peering.config import EngineConfig
 from meshnet.testing import Cluster, Host, SeededRng
+from meshnet.topology.records import TOPOLOGY, read_record
 from scale.traffic import Meter
 
 CHANNEL = "bench"
@@ -265,10 +266,12 @@ class Simulation:
         }
 
     def _all_agree(self) -> bool:
-        """Everybody has a way to everybody, and they hold the same."""
+        """Everybody has a way to everybody, and they hold the same, which is what is so."""
         if not self._all_routed():
             return False
         up = [host for host in self.cluster.hosts if host.up]
+        if any(_announced(host) != _linked(host) for host in up):
+            return False
         first = up[0].engine.gossip.replica.index.digest
         return all(host.engine.gossip.replica.index.digest == first for host in up)
 
@@ -343,6 +346,13 @@ def _reached(curve: Curve, share: float) -> float | None:
 
 def _linked(host: Host) -> set[PeerName]:
     return set(host.engine.links.by_peer)
+
+
+def _announced(host: Host) -> set[PeerName]:
+    """To whom it says that it is linked."""
+    fragment = host.engine.gossip.replica.get(TOPOLOGY, host.name)
+    assert fragment is not None, "a peer writes its record first of all"
+    return set(read_record(host.name, b"", dict(fragment.tree)).links)
 
 
 def _components(hosts: list[Host]) -> list[set[PeerName]]:

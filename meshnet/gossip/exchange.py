@@ -364,6 +364,7 @@ class Gossip:
         if fragment is None or fragment is told:
             return None
         neighbour.told[key] = fragment
+        neighbour.under_way.add(key)
         channel = key[0]
         if told is None and fragment.tree.size_bytes > WHOLE_FRAGMENT_BYTES:
             return MessageType.DELTA, pack_announcement(channel, fragment.head)
@@ -458,7 +459,8 @@ class Gossip:
         contradiction = mine is not None and mine.head.contradicts(head)
         older = mine is not None and head.order < mine.head.order
         lost = older and self._is_lost(channel, head)
-        if older and not lost and neighbour.told.get(key) is not mine:
+        is_under_way = key in neighbour.under_way and neighbour.told.get(key) is mine
+        if older and not lost and not is_under_way:
             # Whoever still has the older one shall have ours, its writer above all: a peer whose
             # disk was set back learns so that it must go on above what it once wrote. What was
             # told is on its way: to tell it again for each older one that has met it would make

@@ -32,6 +32,8 @@ class Neighbour:
     may_wait: bool = False
     """Whether to compare with it may wait while there is news, which then comes by other ways."""
     told: dict[FragmentId, Fragment] = field(factory=dict)
+    under_way: set[FragmentId] = field(factory=set)
+    """What of that it was told by us, and has not told us since."""
     due: dict[FragmentId, None] = field(factory=dict)
     """What it has to be told, in order."""
     requests: deque[Want] = field(factory=deque)
@@ -81,6 +83,7 @@ class Neighbour:
     def knows(self, key: FragmentId, fragment: Fragment) -> None:
         """It has told us that it has this version, so we need not tell it."""
         self.told[key] = fragment
+        self.under_way.discard(key)
         self.due.pop(key, None)
         self.unannounced.pop(key, None)
         self.to_announce.pop(key, None)
@@ -88,6 +91,7 @@ class Neighbour:
     def forget(self, key: FragmentId) -> None:
         """That fragment is let go: nothing of it is to be told."""
         self.told.pop(key, None)
+        self.under_way.discard(key)
         self.due.pop(key, None)
         self.unannounced.pop(key, None)
         self.to_announce.pop(key, None)

@@ -26,15 +26,13 @@ from meshnet.topology.records import TOPOLOGY, Description, PeerRecord, record_e
 # A lost link is told this much later: one signature for many changes at once. With
 # engine.ROUTES_DELAY_S, design section 6 allows 200 ms together.
 PUBLISH_DELAY_S = 0.05
-# So is a new one, if there was no other for a while. Where many hosts start at once each has a new
-# link every few milliseconds and all peers look at each of its records: so with each record the
-# next one waits longer (as link-state routing does, RFC 8405). Who is linked needs no record to be
-# reached by us, and the first few connect it to all others.
+# So is a new one, or another cost, if there was nothing for a while. Where many hosts start at once
+# each has a new link every few milliseconds and all peers look at each of its records: so with each
+# record the next one waits longer (as link-state routing does, RFC 8405). Who is linked needs no
+# record to be reached by us, and the first few connect it to all others.
 PUBLISH_DELAY_GROWTH = 4.0
 MAX_PUBLISH_DELAY_S = 2.0
 CALM_S = 3.0
-# A cost is an average over many seconds: it is told with what else there is, or this much later.
-COST_DELAY_S = 5.0
 # Somebody else who writes with our key would make us answer each other without end: the first two
 # answers are at once, as a disk that was set back needs, then each takes twice as long as the last.
 HASTY_REWRITES = 2
@@ -45,9 +43,8 @@ FLUSH_DELAY_S = 0.002
 
 class _Task(enum.Enum):
     PUBLISH = 1
-    PUBLISH_COSTS = 2
-    REWRITE = 3
-    FLUSH = 4
+    REWRITE = 2
+    FLUSH = 3
 
 
 class OwnState:
@@ -108,15 +105,12 @@ class OwnState:
         if at is None or at > now + PUBLISH_DELAY_S:
             self._timers.set(_Task.PUBLISH, now + PUBLISH_DELAY_S)
 
-    def link_won(self, now: float) -> None:
-        """Tell soon whom we are linked to; later, the more has been told just now."""
+    def links_changed(self, now: float) -> None:
+        """Tell soon whom else we are linked to, and at which cost; later, the more has been told
+        just now."""
         if now >= self._published_at + CALM_S:
             self._delay_s = PUBLISH_DELAY_S
         self._timers.set_if_unset(_Task.PUBLISH, now + self._delay_s)
-
-    def costs_changed(self, now: float) -> None:
-        """Tell what our links cost, some time."""
-        self._timers.set_if_unset(_Task.PUBLISH_COSTS, now + COST_DELAY_S)
 
     def flush_soon(self, now: float) -> None:
         """Have what was updated signed and told, with what else is updated meanwhile."""
@@ -136,7 +130,7 @@ class OwnState:
 
     def handle_timer(self, now: float) -> None:
         for task in self._timers.pop_due(now):
-            if task is _Task.PUBLISH or task is _Task.PUBLISH_COSTS:
+            if task is _Task.PUBLISH:
                 self._published_at = now
                 self._delay_s = min(self._delay_s * PUBLISH_DELAY_GROWTH, MAX_PUBLISH_DELAY_S)
                 self._publish()
@@ -154,7 +148,6 @@ class OwnState:
     def _publish(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""
         self._timers.cancel(_Task.PUBLISH)
-        self._timers.cancel(_Task.PUBLISH_COSTS)
         linked = () if self._stopping else self._linked
         costs = {peer: self._link_costs.of(peer) for peer in linked}
         record = PeerRecord(self._name, self._public_key, self._description, costs)
