@@ -423,7 +423,7 @@ class Engine:
 
     def _take_up_findings(self, now: float) -> None:
         if self._cross_checks.take_up(now):
-            self._links_changed(now)
+            self._costs_changed(now)
 
     def _receive_messages(self, now: float) -> None:
         messages, self.data_path.messages = self.data_path.messages, []
@@ -594,6 +594,7 @@ class Engine:
         )
         if first:
             self._router.link_changed(who.peer)
+            self.own_state.link_won(now)
             self._links_changed(now)
 
     def link_down(self, peer: PeerName, reason: str, *, goodbye: bool, now: float) -> None:
@@ -604,8 +605,8 @@ class Engine:
             self._sessions.peer_unreachable(peer, gone=True, reason=reason, now=now)
         if not self._stopping:
             self._router.link_changed(peer)
-            self._links_changed(now)
             self.own_state.link_lost(now)
+            self._links_changed(now)
             # At once, since what went that way is lost until then.
             self._follow_routes(now)
 
@@ -618,7 +619,7 @@ class Engine:
 
     def link_ponged(self, peer: PeerName, rtt_s: float, now: float) -> None:
         if self._cross_checks.link_ponged(peer, rtt_s, now):
-            self._links_changed(now)
+            self._costs_changed(now)
 
     def message_received(self, link: Link, kind: MessageType, body: bytes, now: float) -> None:
         assert link.peer is not None, "who is not authenticated cannot send messages"
@@ -741,10 +742,12 @@ class Engine:
         return self.attendance.is_alive(peer)
 
     def _links_changed(self, now: float) -> None:
-        if not self._stopping:
-            self.own_state.links_changed(now)
-            self._thinning.links_changed(now)
-            self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
+        self._thinning.links_changed(now)
+        self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
+
+    def _costs_changed(self, now: float) -> None:
+        self.own_state.costs_changed(now)
+        self._timers.set_if_unset(_Task.ROUTES, now + ROUTES_DELAY_S)
 
     def _addresses_of(self, link: Link) -> list[Endpoint]:
         """Where the other end of ``link`` may be reached by UDP, best guess first."""

@@ -266,11 +266,14 @@ class Simulation:
         }
 
     def _all_agree(self) -> bool:
-        """Everybody has a way to everybody, and they hold the same, which is what is so."""
+        """Everybody has a way to everybody, by links of their own where these are not too many;
+        and they hold the same, which is what is so."""
         if not self._all_routed():
             return False
         up = [host for host in self.cluster.hosts if host.up]
         if any(_announced(host) != _linked(host) for host in up):
+            return False
+        if len(up) <= self.options.degree and any(len(_linked(host)) < len(up) - 1 for host in up):
             return False
         first = up[0].engine.gossip.replica.index.digest
         return all(host.engine.gossip.replica.index.digest == first for host in up)

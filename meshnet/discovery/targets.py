@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import math
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
@@ -41,9 +42,18 @@ BUSY_S = 0.25
 MAX_DIALS = 64
 # Of those, to peers that nobody reaches: what is wanted has to have its turn beside them.
 MAX_GONE_DIALS = MAX_DIALS // 2
+# With so many links, or dials that may give them, there is no haste to be linked to who is reached
+# through others. So many of these at once then, and one each `EASY_INTERVAL_S`: where dozens of
+# hosts start in a moment each would dial all others before it knows that these are too many.
+HASTY_LINKS = 8
+MAX_EASY_DIALS = 2
+EASY_INTERVAL_S = 0.25
 # Our choice: who is heard of for the first time is mostly reached by whoever told of it. Routes
 # say so within a moment, and then whether a link to it is wanted at all.
 NEWS_S = 0.1
+# Where many start at once it takes longer, as who tells of its links again and again is made to
+# wait (`peering.own_state`). Whoever has a link has no haste to be linked to somebody in vain.
+LINKED_NEWS_S = 3.0
 # A name that means ourselves is often one of a list that is the same on every host.
 OURSELVES_DELAY_S = 300.0
 
@@ -157,6 +167,9 @@ class Targets:
         # The next try of each target that waits for one, by target id; here, or among those gone.
         self._tries: Timers[int] = Timers()
         self._gone = GoneQueue()
+        # Whose time has come, but not yet their turn, as there is no haste with them: since when.
+        self._in_line: dict[int, float] = {}
+        self._easy_at = -math.inf
         # Reached somehow meanwhile, so there is no haste.
         self._reachable: AbstractSet[PeerName] = frozenset()
         self._next_id = 1
@@ -185,6 +198,7 @@ class Targets:
         if known is not None:
             if known.state in (TargetState.WAITING, TargetState.FAILED):
                 known.failures = 0
+                self._cancel(known)
                 self._tries.set(known.id, now)
             return known
         target = self._given[host, port] = Target(self._next_id, ((host, port),), configured=True)
@@ -214,6 +228,7 @@ class Targets:
         None while it is linked, being dialled, not needed, or given up.
         """
         at = self._tries.deadline_of(target.id)
+        at = self._in_line.get(target.id) if at is None else at
         return self._gone.deadline_of(target.id) if at is None else at
 
     def set_discovered(
@@ -237,7 +252,7 @@ class Targets:
             self._by_peer[peer] = target
             if peer in self._linked:
                 target.state = TargetState.LINKED
-            news_s = NEWS_S if standing is Standing.GONE else 0.0
+            news_s = self._news_s if standing is Standing.GONE else 0.0
             self._add(target, now + news_s + self._yield_s(peer), now)
         elif known is not None and not addresses:
             self._remove(known)
@@ -271,7 +286,7 @@ class Targets:
             # Others have lost it; that those who had a link to it dial it first is enough.
             next_try = now + self._ceiling_s(target) * (0.5 + fraction(self._rng))
         elif standing is Standing.GONE and not target.dials:
-            next_try = now + NEWS_S + self._yield_s(peer)
+            next_try = now + self._news_s + self._yield_s(peer)
         self._try_at(target, next_try or now, now)
 
     def hurry(self, now: float) -> None:
@@ -299,7 +314,8 @@ class Targets:
     def due(self, now: float) -> list[Target]:
         """The targets to dial now; each becomes CONNECTING until `failed` or `linked`.
 
-        Those beyond `MAX_DIALS` under way wait for their turn.
+        Those beyond `MAX_DIALS` under way wait for their turn; so do those that are reached through
+        others beyond `MAX_EASY_DIALS`, while we have links enough.
         """
         busy = {target.peer for target in self._connecting() if target.peer is not None}
         chosen: list[Target] = []
@@ -324,13 +340,38 @@ class Targets:
         deadlines = [self._tries.next_deadline()]
         if not self._is_crowded_by_gone:
             deadlines.append(self._gone.next_deadline())
+        if self._in_line and (at := self._next_easy()) is not None:
+            deadlines.append(at)
         return min((at for at in deadlines if at is not None), default=None)
 
     def _pop_due(self, now: float) -> int | None:
-        target_id = self._tries.pop_first_due(now)
-        if target_id is None and not self._is_crowded_by_gone:
-            target_id = self._gone.pop(now)
+        if self._in_line and (at := self._next_easy()) is not None and now >= at:
+            return self._pop_in_line(now)
+        while (target_id := self._tries.pop_first_due(now)) is not None:
+            if self._targets[target_id].peer not in self._reachable or self._is_in_haste:
+                return target_id
+            self._in_line[target_id] = now
+            if (at := self._next_easy()) is not None and now >= at:
+                return self._pop_in_line(now)
+        return None if self._is_crowded_by_gone else self._gone.pop(now)
+
+    def _pop_in_line(self, now: float) -> int:
+        self._easy_at = now + EASY_INTERVAL_S
+        target_id = next(iter(self._in_line))
+        del self._in_line[target_id]
         return target_id
+
+    @property
+    def _is_in_haste(self) -> bool:
+        """Whether any link is welcome."""
+        return len(self._linked) + len(self._connecting()) < HASTY_LINKS
+
+    def _next_easy(self) -> float | None:
+        """When one is dialled that there is no haste with; None: when one of those is done."""
+        if self._is_in_haste:
+            return -math.inf
+        easy = sum(target.peer in self._reachable for target in self._connecting())
+        return self._easy_at if easy < MAX_EASY_DIALS else None
 
     @property
     def _is_crowded_by_gone(self) -> bool:
@@ -387,7 +428,7 @@ class Targets:
             return
         self.failed(target_id, reason, now, refused=True, trouble=Trouble.OURSELVES)
         if _is_literal(target.address[0]):
-            self._tries.cancel(target.id)
+            self._cancel(target)
         else:
             self._tries.set(target.id, now + OURSELVES_DELAY_S)
 
@@ -444,6 +485,10 @@ class Targets:
             return gone_ceiling_s(len(self._gone) + 1)
         return ceiling_s(len(self._tries))
 
+    @property
+    def _news_s(self) -> float:
+        return LINKED_NEWS_S if self._linked else NEWS_S
+
     def _yield_s(self, peer: PeerName) -> float:
         return YIELD_S if self._our_name > peer else 0.0
 
@@ -464,6 +509,7 @@ class Targets:
 
     def _cancel(self, target: Target) -> None:
         self._tries.cancel(target.id)
+        self._in_line.pop(target.id, None)
         self._gone.cancel(target.id)
 
     def _drop_address(self, target: Target, now: float) -> None:

@@ -26,13 +26,16 @@ from meshnet.topology.records import TOPOLOGY, Description, PeerRecord, record_e
 # A lost link is told this much later: one signature for many changes at once. With
 # engine.ROUTES_DELAY_S, design section 6 allows 200 ms together.
 PUBLISH_DELAY_S = 0.05
-# So is a new one, or another cost, if there was nothing for a while. Where many hosts start at once
-# each has a new link every few milliseconds and all peers look at each of its records: so with each
-# record the next one waits longer (as link-state routing does, RFC 8405). Who is linked needs no
-# record to be reached by us, and the first few connect it to all others.
+# So is a new one, if there was nothing for a while. Where many hosts start at once each has a new
+# link every few milliseconds and all peers look at each of its records: so with each record the
+# next one waits longer (as link-state routing does, RFC 8405). Who is linked needs no record to be
+# reached by us, and the first few connect it to all others.
 PUBLISH_DELAY_GROWTH = 4.0
 MAX_PUBLISH_DELAY_S = 2.0
 CALM_S = 3.0
+# A cost is an average over many seconds: for its sake alone nothing is told sooner after what was
+# told last. What is measured while a host has too much to do must not give all hosts more to do.
+COST_INTERVAL_S = 10.0
 # Somebody else who writes with our key would make us answer each other without end: the first two
 # answers are at once, as a disk that was set back needs, then each takes twice as long as the last.
 HASTY_REWRITES = 2
@@ -101,16 +104,17 @@ class OwnState:
 
     def link_lost(self, now: float) -> None:
         """Others shall soon not go that way any more."""
-        at = self._timers.deadline_of(_Task.PUBLISH)
-        if at is None or at > now + PUBLISH_DELAY_S:
-            self._timers.set(_Task.PUBLISH, now + PUBLISH_DELAY_S)
+        self._publish_by(now + PUBLISH_DELAY_S)
 
-    def links_changed(self, now: float) -> None:
-        """Tell soon whom else we are linked to, and at which cost; later, the more has been told
-        just now."""
+    def link_won(self, now: float) -> None:
+        """Tell soon whom else we are linked to; later, the more has been told just now."""
         if now >= self._published_at + CALM_S:
             self._delay_s = PUBLISH_DELAY_S
-        self._timers.set_if_unset(_Task.PUBLISH, now + self._delay_s)
+        self._publish_by(now + self._delay_s)
+
+    def costs_changed(self, now: float) -> None:
+        """Tell soon what our links cost, unless something has been told just now."""
+        self._publish_by(max(now + PUBLISH_DELAY_S, self._published_at + COST_INTERVAL_S))
 
     def flush_soon(self, now: float) -> None:
         """Have what was updated signed and told, with what else is updated meanwhile."""
@@ -144,6 +148,11 @@ class OwnState:
 
     def next_event(self) -> IdentityConflict | None:
         return self._events.popleft() if self._events else None
+
+    def _publish_by(self, deadline: float) -> None:
+        at = self._timers.deadline_of(_Task.PUBLISH)
+        if at is None or at > deadline:
+            self._timers.set(_Task.PUBLISH, deadline)
 
     def _publish(self, *, again: bool = False) -> None:
         """Write our record, if it says anything new, or ``again``."""

@@ -5,10 +5,16 @@ from __future__ import annotations
 import itertools
 
 from meshnet.discovery.backoff import CEILING_S, NO_ROOM_CEILING_S, REFUSED_DELAY_S
+from meshnet.discovery.gone import TURN_S
 from meshnet.discovery.targets import (
+    EASY_INTERVAL_S,
+    HASTY_LINKS,
+    LINKED_NEWS_S,
     MAX_DIALS,
+    NEWS_S,
     OURSELVES_DELAY_S,
     YIELD_S,
+    Standing,
     Target,
     Targets,
     TargetState,
@@ -348,3 +354,75 @@ def test_a_record_that_changes_all_the_time_is_not_dialled_all_the_time() -> Non
             dials += 1
             targets.failed(target.id, "refused", now, refused=False)
     assert 3 <= dials <= 12
+
+
+def heard_of(targets: Targets, numbers: range, standing: Standing = Standing.WANTED) -> None:
+    for number in numbers:
+        peer = PeerName(bytes((number,)) * 16)
+        targets.set_discovered(peer, [endpoint(number)], 0.0, standing=standing)
+
+
+def reached(targets: Targets, numbers: range) -> None:
+    targets.set_reachable({PeerName(bytes((number,)) * 16) for number in numbers})
+
+
+def run(targets: Targets, until: float, answers: bool = True) -> list[float]:
+    """When each dial was made, of which each gives a link at once if it ``answers``."""
+    dialled: list[float] = []
+    while (at := targets.next_deadline()) is not None and at <= until:
+        now = max(at, dialled[-1] if dialled else 0.0)
+        for target in targets.due(now):
+            dialled.append(now)
+            if answers and target.peer is not None:
+                targets.linked(target.peer, target.id, now)
+    return dialled
+
+
+def test_when_there_are_links_enough_who_is_reached_through_others_is_dialled_by_turns() -> None:
+    targets = targets_of()
+    reached(targets, range(1, 21))
+    heard_of(targets, range(1, 21))
+    dialled = run(targets, 60.0)
+    assert len(dialled) == 20
+    hasty = [at for at in dialled if at == dialled[0]]
+    assert HASTY_LINKS <= len(hasty) <= HASTY_LINKS + 1
+    later = dialled[len(hasty) :]
+    assert min(b - a for a, b in itertools.pairwise(later)) >= EASY_INTERVAL_S - 1e-9
+
+
+def test_who_is_dialled_without_haste_and_does_not_answer_holds_up_none_but_those() -> None:
+    targets = targets_of()
+    reached(targets, range(1, 21))
+    heard_of(targets, range(1, 21))
+    dialled = run(targets, 60.0, answers=False)
+    assert len(dialled) == HASTY_LINKS
+    assert targets.next_deadline() is None, "as many as may be are being dialled"
+    targets.add_configured("host", 1, 61.0)
+    assert dial(targets, 61.0) == ["host:1"]
+
+
+def test_who_waits_for_its_turn_says_when_it_came_and_may_be_forgotten() -> None:
+    targets = targets_of()
+    reached(targets, range(1, 21))
+    heard_of(targets, range(1, 21))
+    run(targets, 60.0, answers=False)
+    waiting = [target for target in targets if target.state is TargetState.WAITING]
+    assert waiting
+    assert all(targets.next_try(target) is not None for target in waiting)
+    for target in waiting:
+        targets.forget(target)
+    for target in list(targets):
+        targets.failed(target.id, "refused", 61.0, refused=True)
+    assert dial(targets, 61.0) == []
+
+
+def test_who_has_a_link_waits_longer_to_see_whether_somebody_new_is_reached() -> None:
+    # By then it may also be the turn of one of those gone.
+    for links, first in ((0, 0.0), (1, min(LINKED_NEWS_S, TURN_S))):
+        targets = targets_of()
+        for number in range(links):
+            targets.linked(PeerName(bytes((100 + number,)) * 16), None, 0.0)
+        heard_of(targets, range(1, 2), Standing.GONE)
+        deadline = targets.next_deadline()
+        assert deadline is not None
+        assert first <= deadline <= first + NEWS_S + YIELD_S
